@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _load_checked(settings: Settings) -> Catalogue:
-    """Return the model catalogue, after reading every setting once so that errors show at startup.
+    """Check all settings, so that errors appear at startup, and return the model catalogue.
 
     Raises:
         ConfigurationError: a setting, the models file or the signing key is missing or invalid.

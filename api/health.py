@@ -26,7 +26,7 @@ async def healthz() -> Response:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> Response:
-    """Respond with 200 if Postgres is available, else 503; without Redis, report `degraded`."""
+    """Respond with 503 if Postgres is down, else 200; report `degraded` if only Redis is down."""
     services: Services = request.app.state.services
     database, redis = await asyncio.gather(_check_database(services), _check_redis(services))
     parts = {"database": database, "redis": redis}

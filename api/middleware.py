@@ -20,7 +20,10 @@ log = structlog.get_logger(__name__)
 
 
 class AccessLogMiddleware:
-    """Pure ASGI middleware: Starlette's base class for middleware would add a task per request."""
+    """Middleware that logs and measures requests, and responds with 500 to unexpected errors.
+
+    It is pure ASGI middleware, because Starlette's base class would add a task per request.
+    """
 
     def __init__(self, app: ASGIApp, render_error: ErrorRenderer) -> None:
         self._app = app

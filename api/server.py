@@ -22,9 +22,9 @@ LINGER_SECONDS: Final = 1.0
 class Server(uvicorn.Server):
     """A uvicorn server with a graceful shutdown and shorter garbage collection pauses.
 
-    Plain uvicorn closes idle connections even if a request is just arriving over them. Under load,
-    the garbage collector would pause it for a tenth of a second to scan the modules loaded at
-    startup.
+    On shutdown, plain uvicorn closes idle connections even if a request is just arriving over one
+    of them. Under load, the garbage collector would pause the process for a tenth of a second to
+    scan the modules loaded at startup.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
@@ -32,7 +32,7 @@ class Server(uvicorn.Server):
         self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and exclude all existing objects from garbage collection: they are permanent."""
+        """Start, and exclude all existing objects, which are permanent, from garbage collection."""
         await super().startup(sockets)
         gc.collect()
         gc.freeze()

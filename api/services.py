@@ -130,7 +130,7 @@ async def _running(listener: CompletionListener) -> AsyncIterator[None]:
 
 
 def _fallback_query(database: Database) -> Callable[[Collection[UUID]], Awaitable[set[UUID]]]:
-    """Return a query for ended jobs, for the time when Redis cannot announce them."""
+    """Return a function that finds ended jobs in Postgres, for use while Redis is unavailable."""
 
     async def query(prefixes: Collection[UUID]) -> set[UUID]:
         async with database.direct() as connection:

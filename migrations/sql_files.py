@@ -29,8 +29,8 @@ def read_statements(path: str) -> list[str]:
 def split_statements(text: str) -> list[str]:
     """Return the statements of an SQL text, each with the comments before it.
 
-    They are run one by one, because asyncpg cannot prepare several statements at once. Function
-    bodies are quoted with `$body$`.
+    Statements are run one at a time, because asyncpg cannot prepare several at once. Function
+    bodies must be quoted with `$body$`.
 
     Raises:
         ValueError: the last statement does not end with a semicolon.

@@ -27,7 +27,7 @@ class OperatorContext:
 
     @property
     def database(self) -> Database:
-        """Database access across all tenants, without the restriction by row-level security."""
+        """Database access to the data of all tenants, not restricted by row-level security."""
         return self.services.operator_database
 
 
@@ -35,7 +35,7 @@ async def authenticate(
     request: Request,
     sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
 ) -> OperatorContext:
-    """Return the context of the operator whose admin key the request carries as a bearer token.
+    """Authenticate the operator by the admin key in the bearer token, and return the context.
 
     Raises:
         HTTPException: 404 if the admin API is not enabled.

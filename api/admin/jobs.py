@@ -20,7 +20,7 @@ router = APIRouter(prefix=PREFIX, tags=["admin: jobs"])
 
 
 class Priority(JsonDocument):
-    """Request body: the new priority of a job among its tenant's jobs; higher is claimed first."""
+    """Request body: a job's new priority among its tenant's jobs; the highest is claimed first."""
 
     priority: int = Field(
         json_schema_extra={"minimum": LOWEST_PRIORITY, "maximum": HIGHEST_PRIORITY}
@@ -45,7 +45,7 @@ async def list_queues(context: CurrentOperator) -> Response:
 
 @router.get("/jobs", response_model=Listed[JobSummary], **document_route())
 async def list_jobs(context: CurrentOperator, query: Annotated[JobParameters, Query()]) -> Response:
-    """List jobs, latest first; a page may be short although `next_cursor` leads to another one."""
+    """List jobs, latest first; a page can be short even if `next_cursor` is set."""
     listed = await jobs.list_jobs(
         context.database, query.page, tenant=query.tenant, state=query.state, queue=query.queue
     )
@@ -54,13 +54,13 @@ async def list_jobs(context: CurrentOperator, query: Annotated[JobParameters, Qu
 
 @router.get("/jobs/{job_id}", response_model=JobSummary, **document_route())
 async def show_job(context: CurrentOperator, job_id: Id) -> Response:
-    """Show the state of a job, without the tenant's prompt, URLs and images."""
+    """Show the state of a job, without the tenant's prompt, URLs or images."""
     return json_result(await jobs.show_job(context.database, job_id))
 
 
 @router.post("/jobs/{job_id}/cancel", response_model=JobSummary, **document_route(409))
 async def cancel_job(context: CurrentOperator, job_id: Id) -> Response:
-    """Cancel a queued or running job; its webhook is sent as for any other ended job."""
+    """Cancel a queued or running job; its webhook is sent, as for every job that ends."""
     canceled = await jobs.cancel_job(context.database, context.operator, job_id)
     await context.services.announcer.announce_canceled(canceled.ended)
     return json_result(canceled.job)

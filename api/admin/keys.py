@@ -18,7 +18,7 @@ router = APIRouter(prefix=PREFIX, tags=["admin: keys"])
 
 
 class NewKey(JsonDocument):
-    """Request body: name and expiry of a new key; without expiry it is valid until revoked."""
+    """Request body: name and expiry of a new key; without an expiry, it is valid until revoked."""
 
     name: str
     expires_at: AwareDatetime | None = Field(None, examples=["2027-01-31T00:00:00Z"])
@@ -54,7 +54,7 @@ async def issue_key(context: CurrentOperator, tenant: str, new: NewKeyBody) -> R
 
 @router.delete("/tenants/{tenant}/keys/{key_id}", response_model=KeyRecord, **document_route())
 async def revoke_key(context: CurrentOperator, tenant: str, key_id: Id) -> Response:
-    """Revoke an API key; gateways that have it cached accept it for a few more seconds."""
+    """Revoke an API key; gateways cache keys and may accept it for a few more seconds."""
     revoked = await api_keys.revoke_key(context.database, context.operator, tenant, key_id)
     return json_result(revoked)
 
@@ -85,6 +85,6 @@ async def issue_admin_key(context: CurrentOperator, new: NewKeyBody) -> Response
 
 @router.delete("/admin-keys/{key_id}", response_model=KeyRecord, **document_route())
 async def revoke_admin_key(context: CurrentOperator, key_id: Id) -> Response:
-    """Revoke an admin key; gateways that have it cached accept it for a few more seconds."""
+    """Revoke an admin key; gateways cache keys and may accept it for a few more seconds."""
     revoked = await admin_keys.revoke_admin_key(context.database, context.operator, key_id)
     return json_result(revoked)

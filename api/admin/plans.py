@@ -18,7 +18,7 @@ router = APIRouter(prefix=f"{PREFIX}/plans", tags=["admin: plans"])
 
 
 class NewPlan(JsonDocument):
-    """Request body: the name and the limits of a new plan; a limit left out does not apply."""
+    """Request body: the name and the limits of a new plan; an omitted limit does not apply."""
 
     name: str
     limits: dict[str, Any] = Field({}, examples=[{"requests_per_minute": 600, "max_running": 4}])

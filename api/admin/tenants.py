@@ -57,7 +57,7 @@ async def create_tenant(
 
 @router.get("/{tenant}", response_model=tenants.TenantView, **document_route())
 async def show_tenant(context: CurrentOperator, tenant: str) -> Response:
-    """Show a tenant with its effective limits: the plan's, overridden by the tenant's own."""
+    """Show a tenant with its effective limits: the plan's limits, overridden by its own."""
     return json_result(await tenants.show_tenant(context.database, tenant))
 
 

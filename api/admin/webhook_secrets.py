@@ -43,7 +43,10 @@ async def rotate_webhook_secret(
     tenant: str,
     rotation: Annotated[Rotation, Depends(json_body(Rotation))],
 ) -> Response:
-    """Create a webhook secret, shown only here; the old one keeps signing during the overlap."""
+    """Create a webhook secret, which is shown in this response only.
+
+    During the overlap, webhooks are signed with both the old secret and the new one.
+    """
     created = await webhook_secrets.rotate_webhook_secret(
         context.database,
         context.operator,

@@ -18,7 +18,8 @@ class AdminKeyAuthenticator:
     """Authenticator of admin keys; caches valid keys for `auth_cache_seconds`.
 
     A revoked key is accepted until its cache entry expires; an expired key is rejected at once.
-    Invalid keys are not cached: most of them fail the checksum, which needs no query.
+    Invalid keys are not cached, because most of them fail the checksum, which is verified
+    without a query.
     """
 
     def __init__(self, database: Database, settings: GatewaySettings) -> None:
@@ -31,7 +32,7 @@ class AdminKeyAuthenticator:
 
     @property
     def is_enabled(self) -> bool:
-        """Whether the admin API is enabled, which is the case if the setting `admin_key` is set."""
+        """Whether the admin API is enabled, that is, whether the setting `admin_key` is set."""
         return self._key_of_settings is not None
 
     async def authenticate(self, key: str) -> str | None:

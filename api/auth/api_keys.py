@@ -21,7 +21,7 @@ BEARER: Final = "bearer "
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedTenant:
-    """The tenant that sent a request; `limits` are its plan's, overridden by its own."""
+    """The tenant that sent a request; `limits` are its plan's limits, overridden by its own."""
 
     tenant_id: int
     limits: Limits
@@ -76,7 +76,7 @@ def _combined_limits(owner: KeyOwner) -> Limits:
 
 
 def find_api_key(request: Request, fields: dict[str, Any]) -> str | None:
-    """Return the API key in the body field `key`, the header `key` or the bearer token, if any."""
+    """Return the API key from the body field or header `key` or the bearer token, else None."""
     key = fields.get("key") or request.headers.get("key")
     if isinstance(key, str) and key.strip():
         return key.strip()

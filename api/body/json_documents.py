@@ -20,7 +20,7 @@ MAX_BYTES: Final = 100_000
 
 
 class JsonDocument(BaseModel):
-    """Base class of JSON request bodies; an unknown field is an error, so that typos are found."""
+    """Base class of JSON request bodies; unknown fields are rejected, so that typos are noticed."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

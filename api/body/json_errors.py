@@ -18,7 +18,7 @@ _SENTENCES: Final = {
 
 
 def read_lenient_json(body: bytes) -> Any:
-    """Return the parsed JSON of `body`, using the standard library, which accepts more than orjson.
+    """Parse `body` with the standard library's JSON parser, which accepts more than orjson.
 
     For example it accepts an unpaired surrogate, which then fails the validation of its field.
 
@@ -58,7 +58,7 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
 
 
 def _find_trailing_comma(text: str, position: int) -> int | None:
-    """Return the index of the trailing comma that stopped the parser at `position`, if any."""
+    """Return the index of the trailing comma that made the parser stop at `position`, or None."""
     before = len(text[: position + 1].rstrip("]} \t\r\n")) - 1
     return next((at for at in (position, before) if _TRAILING_COMMA.match(text, max(at, 0))), None)
 

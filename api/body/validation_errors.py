@@ -1,4 +1,4 @@
-"""Sentences for pydantic's validation errors, in place of its own where these are unclear."""
+"""Messages that replace pydantic's messages for validation errors where these are unclear."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -21,5 +21,5 @@ _SENTENCES: Final = {
 
 
 def explain_problem(problem: Mapping[str, Any]) -> str:
-    """Return what is wrong with a value, or what would be right, as pydantic found it."""
+    """Return our message for an error found by pydantic, or else pydantic's message."""
     return _SENTENCES.get(problem["type"]) or str(problem["msg"])

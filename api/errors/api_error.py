@@ -99,7 +99,7 @@ class BodyTooLargeError(ApiError):
 
 
 class UnsupportedMediaTypeError(ApiError):
-    """The content type of the request body is none that the route can read."""
+    """The route cannot read the content type of the request body."""
 
     def __init__(self, *supported: str) -> None:
         *others, last = supported
@@ -125,7 +125,7 @@ class InvalidFieldsError(ApiError):
 
 
 class TooManyAtOnceError(ApiError):
-    """The limit of concurrent slow requests, the tenant's or the gateway's, has been reached."""
+    """The tenant's or the gateway's limit on concurrent slow requests has been reached."""
 
     def __init__(self, *, per_tenant: int, in_all: int) -> None:
         super().__init__(
@@ -139,7 +139,7 @@ class TooManyAtOnceError(ApiError):
 
 
 class OverLimitError(ApiError):
-    """A limit of the tenant's plan has been reached; `rate_limit` holds state and reset time."""
+    """A limit of the tenant's plan has been reached; `rate_limit` is its state and reset time."""
 
     def __init__(self, message: str, *, code: str, rate_limit: RateLimitSnapshot) -> None:
         super().__init__(

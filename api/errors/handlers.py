@@ -55,7 +55,7 @@ class ErrorRenderers:
 
 
 def add_error_handlers(app: FastAPI, renderers: ErrorRenderers) -> None:
-    """Register a handler for each exception type in `_CONVERTERS`; others are internal errors."""
+    """Register a handler for each exception type in `_CONVERTERS`; middleware handles others."""
     for kind, convert in _CONVERTERS.items():
         app.add_exception_handler(kind, _handler(convert, renderers))
 

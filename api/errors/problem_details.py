@@ -29,8 +29,8 @@ TITLES: Final = {
 def render_problem(path: str, error: ApiError) -> Response:
     """Return the `application/problem+json` response for `error`; `path` is the request's path.
 
-    In the JSON body, `type` is `urn:infill:problem:` plus the error's code, `detail` its message
-    and tip, and `errors` has one entry per invalid field.
+    In the JSON body, `type` is `urn:infill:problem:` plus the error's code, `detail` is the
+    error's message and tip, and `errors` has one entry per invalid field.
     """
     body: dict[str, Any] = {
         "type": f"urn:infill:problem:{error.code}",

@@ -37,7 +37,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Outlook:
-    """Inputs of an estimate: a queue's forecast, its age, and a tenant's position in the queue."""
+    """Inputs of an estimate: a queue's forecast, the forecast's age, a tenant's queue position."""
 
     forecast: Forecast
     age_seconds: float
@@ -45,7 +45,7 @@ class _Outlook:
 
 
 class EtaEstimator:
-    """Estimator of waiting times, from snapshots of queues and tenants cached for two seconds."""
+    """Estimator of waiting times, based on queue and tenant snapshots cached for two seconds."""
 
     def __init__(self, database: Database, *, silent_seconds: float, slots: int = 1) -> None:
         """Create an estimator for workers that each run up to `slots` jobs at the same time.
@@ -65,7 +65,7 @@ class EtaEstimator:
             position.queued.add_job(job.priority, job.id, _workload(job))
 
     async def estimate_end(self, job: JobRecord) -> Estimate:
-        """Estimate when a queued or running job ends; without Postgres, use the last snapshots."""
+        """Estimate when a queued or running job ends; if Postgres is down, use cached data."""
         try:
             outlook = await self._read_outlook(job.tenant_id, job.queue)
         except Exception as error:

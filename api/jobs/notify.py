@@ -7,10 +7,9 @@ from common.runtime.write_buffer import WriteBuffer
 
 
 class WorkerNotifier:
-    """Background sender of rings, which wake workers; rings that arrive during a send are batched.
+    """Background sender of rings to workers; rings added during a send are batched.
 
-    Under load this takes one round trip to Redis for many jobs, and a hanging Redis delays no
-    request.
+    Under load, many jobs share one round trip to Redis. Requests are not delayed if Redis hangs.
     """
 
     def __init__(self, doorbell: Doorbell) -> None:

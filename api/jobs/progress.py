@@ -1,4 +1,4 @@
-"""Read the progress of a running job from Redis; while Redis is down, there is none."""
+"""Read the progress of a running job from Redis; it is unavailable while Redis is down."""
 
 import asyncio
 from typing import Final

@@ -56,7 +56,9 @@ async def submit(
 ) -> JobView:
     """Record a job; return it when it ends, the wait times out or the caller disconnects.
 
-    A repeated request with the same idempotency key waits for the job recorded the first time.
+    A repeated request with the same idempotency key waits for the job that the first request
+    recorded. `uploads` are stored before the job is recorded; `hung_up` returns when the caller
+    disconnects.
 
     Raises:
         OverLimitError: the job would exceed a quota of the tenant's plan.

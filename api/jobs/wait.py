@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 def hanging_up(request: Request) -> HungUp:
     """Return an async function that waits until the caller of `request` disconnects.
 
-    The body of the request must have been read before.
+    Call that function only after the body of the request has been read.
     """
 
     async def until_disconnected() -> None:
@@ -47,10 +47,10 @@ async def follow_job(services: Services, job: JobRecord, hung_up: HungUp) -> Job
 async def wait_for_job(
     services: Services, view: JobView, ended: asyncio.Event, hung_up: HungUp
 ) -> JobView:
-    """Wait up to `sync_wait_seconds` for the event `ended`, and return the job read again.
+    """Wait up to `sync_wait_seconds` for the event `ended`, then read the job again and return it.
 
     Return `view` unchanged if the job has ended already, waiting is disabled (0 seconds), or the
-    caller disconnects first, which `hung_up` reports.
+    caller disconnects first. `hung_up` returns when the caller disconnects.
     """
     seconds = services.settings.gateway.sync_wait_seconds
     if not seconds or view.job.state in FINAL_STATES:
@@ -72,7 +72,7 @@ async def _hangs_up_first(ended: asyncio.Event, hung_up: HungUp, seconds: float)
 
 
 async def _read(services: Services, view: JobView) -> JobView:
-    """Return the job read again, or `view` if Postgres is down: the caller needs the job's id."""
+    """Read the job again; if Postgres is down, return `view`, as the caller needs the job's id."""
     try:
         async with services.database.direct(view.job.tenant_id) as connection:
             found = await read_job(connection, tenant_id=view.job.tenant_id, job_id=view.job.id)

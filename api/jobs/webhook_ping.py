@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SentWebhook:
-    """Headers and body of a ping exactly as sent, to compare with what the receiver got."""
+    """Headers and body of a ping exactly as sent, to compare with what was received."""
 
     headers: dict[str, str]
     body: str
@@ -34,7 +34,7 @@ class SentWebhook:
 
 @dataclass(frozen=True, slots=True)
 class PingResult:
-    """Result of a webhook ping; `error` is the one-word reason if no response came, else null."""
+    """Result of a webhook ping; `error` is a cause such as `timeout`, or null after a response."""
 
     webhook_id: UUID
     delivered: bool
@@ -48,7 +48,8 @@ class PingResult:
 class WebhookPing:
     """Sender of webhook pings, which are neither recorded nor retried.
 
-    A ping does not use a delivery row: that would require a job, and waiting for a dispatcher.
+    A ping is sent without a delivery row, because a row would require a job, and the tenant would
+    have to wait for a dispatcher.
     """
 
     def __init__(self, database: Database, guard: Guard, settings: WebhookSettings) -> None:
@@ -58,7 +59,7 @@ class WebhookPing:
         self._limiter = ConcurrencyLimiter(per_tenant=PINGS_PER_TENANT, in_all=PINGS_IN_ALL)
 
     async def send(self, tenant_id: int, url: str, body: bytes) -> PingResult:
-        """Send `body` to `url`, signed with all live secrets of the tenant; return the result.
+        """Send `body` to `url`, signed with the tenant's unexpired secrets; return the result.
 
         Raises:
             TooManyAtOnceError: the tenant's limit or the global limit of concurrent pings is

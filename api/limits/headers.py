@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RateLimitSnapshot:
-    """The state of a limit: `remaining` of `quota` units; more become available in `seconds`.
+    """The state of a limit: `remaining` of `quota` units, and `seconds` until there are more.
 
-    `unit` None means requests, the draft's default. `window` is the time in seconds in which the
-    whole quota refills, or None if it does not refill in a fixed time.
+    If `unit` is None, the unit is requests, the draft's default. `window` is the time in seconds in
+    which the whole quota refills, or None if it does not refill in a fixed time.
     """
 
     policy: str

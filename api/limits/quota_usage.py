@@ -32,9 +32,9 @@ NOTHING: Final = QuotaAmount()
 
 
 class QuotaScope(NamedTuple):
-    """Cache key of a tenant's usage: the tenant and its quotas, so that new quotas start afresh.
+    """Cache key of a tenant's usage: the tenant and the quotas for which the usage was measured.
 
-    Jobs are counted up to `max_queued` only, so a count made under another quota cannot be reused.
+    Jobs are counted up to `max_queued` only, so a count cannot be reused after a change of quotas.
     """
 
     tenant_id: int
@@ -44,7 +44,7 @@ class QuotaScope(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Usage read from Postgres; `included` is what this gateway had recorded before the read."""
+    """Usage read from Postgres; `included` is the total this gateway had recorded before."""
 
     amount: QuotaAmount
     included: QuotaAmount
@@ -64,7 +64,7 @@ class QuotaUsage:
         self._recorded = NOTHING  # the part of it that is in Postgres
 
     async def measure(self, read: Callable[[], Awaitable[QuotaAmount]]) -> Reading[Measurement]:
-        """Read the tenant's usage from Postgres; the slower the read, the longer it is cached."""
+        """Read the tenant's usage from Postgres; results of slow reads are cached for longer."""
         begun, included = monotonic(), self._recorded
         amount = await read()
         duration = monotonic() - begun
@@ -81,7 +81,7 @@ class QuotaUsage:
         return Reservation(self, amount)
 
     def record(self, amount: QuotaAmount) -> None:
-        """Mark a reserved amount as recorded in Postgres."""
+        """Count a reserved amount as recorded in Postgres."""
         self._recorded = self._recorded.plus(amount)
 
     def release(self, amount: QuotaAmount) -> None:

@@ -39,8 +39,9 @@ LARGEST_INTEGER: Final = 10**15 - 1
 class QuotaLimiter:
     """Limiter that checks each tenant's quotas against its usage, measured about once a second.
 
-    So most requests need no query. Jobs accepted by other gateways are included from the next
-    measurement on; a job is rejected only on the basis of a recent measurement.
+    Most requests are therefore checked without a query. Jobs accepted by other gateways are
+    included from the next measurement on. A job is rejected only on the basis of a recent
+    measurement.
     """
 
     def __init__(self, database: Database, eta_estimator: EtaEstimator) -> None:
@@ -50,7 +51,7 @@ class QuotaLimiter:
         self._measurements = SingleFlightCache(self._measure, capacity=KEPT_USAGES)
 
     async def reserve(self, tenant: AuthenticatedTenant, new_job: NewJob) -> Reservation:
-        """Reserve a waiting job and its credits; the caller keeps them once the job is recorded.
+        """Reserve a waiting job and its credits; call `keep` on the result after recording the job.
 
         Raises:
             QueueFullError: the tenant's limit of waiting jobs has been reached.
@@ -131,7 +132,7 @@ class QuotaLimiter:
 
 
 def _is_within(limits: Limits, amount: QuotaAmount) -> bool:
-    """Return whether a usage that includes the new job is within the limits."""
+    """Return whether `amount`, the usage including the new job, is within the limits."""
     if limits.max_queued is not None and amount.jobs > limits.max_queued:
         return False
     allowed = limits.monthly_credits

@@ -21,8 +21,8 @@ PendingToken = asyncio.Future[tuple[bool, RateLimitSnapshot]]
 class RateLimiter:
     """Rate limiter with token buckets in Redis; a tenant's concurrent requests share a round trip.
 
-    The round trip is the largest cost of all limit checks, so the requests of a busy tenant are
-    batched.
+    Requests of a busy tenant are batched, because the round trip is the most expensive part of all
+    limit checks.
     """
 
     def __init__(self, redis: "Redis") -> None:
@@ -31,7 +31,7 @@ class RateLimiter:
         self._round_trips: dict[TokenBucket, asyncio.Task[None]] = {}
 
     async def take_token(self, tenant: AuthenticatedTenant) -> RateLimitSnapshot | None:
-        """Take a token; return the state of the rate limit, or None if the tenant has none.
+        """Take a token; return the state of the rate limit, or None if requests are unlimited.
 
         Raises:
             RateExceededError: the tenant's bucket is empty.
@@ -62,7 +62,7 @@ class RateLimiter:
 
 
 def _hand_out(bucket: TokenBucket, batch: list[PendingToken], grant: TokenGrant) -> None:
-    """Give the granted tokens to the requests of the batch in order of arrival; reject the rest."""
+    """Grant the tokens to the requests in the batch in order of arrival, and reject the rest."""
     seconds = max(1, math.ceil(grant.seconds))
     for index, pending in enumerate(batch):
         left = grant.left + max(0, grant.tokens - index - 1)

@@ -43,7 +43,7 @@ class TokenBucket(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TokenGrant:
-    """Result of a request for tokens: `tokens` taken, `left` over, `seconds` until the next one."""
+    """Number of `tokens` taken, number `left` in the bucket, and `seconds` until the next token."""
 
     tokens: int
     left: int
@@ -74,7 +74,7 @@ class TokenBuckets:
         return await self._local.take(bucket, requested)
 
     def _is_probe(self) -> bool:
-        """Return whether this request should test Redis; others use the local buckets meanwhile."""
+        """Return whether this request should check if Redis is back; others use local buckets."""
         now = monotonic()
         if now < self._probe_at:
             return False

@@ -43,7 +43,7 @@ def group() -> None:
 @group.command("list")
 @json_option
 def list_all(*, as_json: bool) -> None:
-    """List the models of the models file, and which weights are on this machine."""
+    """List the models of the models file, and whether their weights are on this machine."""
     served = load_catalogue(Settings().models)
     rows = [_row(entry, served) for entry in _all_models().entries]
     if as_json:

@@ -9,7 +9,7 @@ from common.postgres.database import is_unavailable
 
 @contextmanager
 def explain_unreachable_postgres() -> Iterator[None]:
-    """Translate an error of an unreachable Postgres in the block into one with a hint.
+    """Raise an error with a hint if the block fails because Postgres cannot be reached.
 
     Raises:
         ConfigurationError: Postgres could not be reached; other errors are raised unchanged.

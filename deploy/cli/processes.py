@@ -1,4 +1,4 @@
-"""The commands that run in production: one for each process, and two one-off tasks before them.
+"""Commands for production: one for each process, and two one-off tasks to run before them.
 
 The one-off tasks migrate the database and create the bucket.
 """
@@ -34,7 +34,7 @@ def worker() -> None:
 
 @click.command()
 def dispatcher() -> None:
-    """Run a webhook dispatcher; one of them is elected to do maintenance too."""
+    """Run a webhook dispatcher; elected dispatchers also run maintenance tasks."""
     from worker.dispatcher.__main__ import main  # noqa: PLC0415 the other commands need none of it
 
     main()

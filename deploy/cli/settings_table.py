@@ -28,7 +28,7 @@ def list_sections() -> Iterator[type[Section]]:
 
 
 def list_variables() -> dict[str, FieldInfo]:
-    """Return the field of each setting by the name of its environment variable."""
+    """Return the fields of all settings, keyed by the name of the environment variable."""
     return {
         f"{section.model_config['env_prefix']}{name}".upper(): field
         for section in list_sections()
@@ -37,10 +37,10 @@ def list_variables() -> dict[str, FieldInfo]:
 
 
 def rewrite_page(page: str) -> str:
-    """Return the Markdown `page` with the tables between its marks generated anew.
+    """Return the Markdown `page` with the tables between its markers regenerated.
 
-    A table begins with the mark `<!-- settings: all -->`, or with the names of variables instead of
-    `all`, and ends with the mark `<!-- end of settings -->`.
+    A table begins with the marker `<!-- settings: all -->`, or with the names of variables instead
+    of `all`, and ends with the marker `<!-- end of settings -->`.
     """
     before, *marked = page.split(BEGIN)
     return before + "".join(_render_table(part) for part in marked)

@@ -31,9 +31,9 @@ class Credentials:
 
 
 async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
-    """Return the credentials of the tenant `local`, created on the first start.
+    """Return the credentials of the tenant `local`; create the tenant if it does not exist.
 
-    Credentials of an earlier start stay valid.
+    Credentials from earlier starts remain valid.
     """
     path = home / "tenant.json"
     database = Database(settings.database, application="infill-up")
@@ -59,7 +59,7 @@ async def ensure_credentials(home: Path, settings: Settings) -> Credentials:
 def publish_credentials(credentials: Credentials, home: Path) -> Iterator[Path]:
     """Write HOME/credentials.json for the duration of the block and yield its path.
 
-    So the file exists exactly while the gateway is ready.
+    The block runs while the gateway is ready, so other programs can wait for this file.
     """
     path = home / "credentials.json"
     write_private(path, asdict(credentials))

@@ -98,7 +98,8 @@ def example_request(stack: Stack, beside: SampleServer) -> dict[str, Any]:
     """Return the body of the demo's v3 inpainting request.
 
     It is the example of the hosted service that v3 is compatible with, with a prompt that the small
-    demo model knows. Input images and webhook are URLs of the demo's own server `beside`.
+    demo model knows. The URLs of the input images and the webhook point to the demo's own
+    server `beside`.
     """
     return {
         "key": stack.credentials.api_key,

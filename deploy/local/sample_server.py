@@ -56,8 +56,8 @@ class SampleServer:
 async def sample_server(images: Path) -> AsyncIterator[SampleServer]:
     """Serve the folder `images` on a free port of loopback for the duration of the block.
 
-    The server runs in its own thread, since in the main thread uvicorn would replace signal
-    handlers.
+    The server runs in its own thread, because uvicorn would replace signal handlers if it
+    ran in the main thread.
     """
     port = free_port()
     served = SampleServer(port, images)

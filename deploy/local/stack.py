@@ -57,7 +57,7 @@ async def start_stack(home: Path, port: int, supervisor: Supervisor, report: Rep
 
 
 def default_settings(home: Path, port: int, secrets: LocalSecrets) -> dict[str, str]:
-    """Return the environment variables of a local stack, without those already set."""
+    """Return the environment variables of a local stack, except those that are already set."""
     defaults: dict[str, Any] = {
         "INFILL_PUBLIC_URL": f"http://{LOOPBACK}:{port}",
         "INFILL_API_KEY_PEPPER": secrets.api_key_pepper,

@@ -57,7 +57,7 @@ def _greet(console: Console, stack: Stack, credentials: Path) -> None:
 
 
 def _warn(console: Console, catalogue: Catalogue) -> None:
-    """Print the limits of the served models: coloured shapes only, or noise for some endpoints."""
+    """Warn if a served model knows only coloured shapes, or if an endpoint generates noise."""
     if catalogue.get(OWN_MODEL):
         console.print(SHAPES_ONLY)
     if noise := [

@@ -1,4 +1,4 @@
-"""Test servers: each connection has a task of its own, which ends with the server."""
+"""Test servers that run one task per connection and cancel these tasks when they stop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +15,7 @@ ON_A_FREE_PORT: Final = partial(asyncio.start_server, host="127.0.0.1", port=0)
 
 @asynccontextmanager
 async def serving(serve: Serve, start: Start = ON_A_FREE_PORT) -> AsyncIterator[asyncio.Server]:
-    """Serve connections while the block lasts; then drop those that are left."""
+    """Serve connections for the duration of the block, then cancel the remaining ones."""
     tasks: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,6 +38,6 @@ async def _run(serve: Serve, reader: asyncio.StreamReader, writer: asyncio.Strea
 
 
 def port_of(server: asyncio.Server) -> int:
-    """Return the port of a server on loopback."""
+    """Return the port on which `server` listens."""
     port: int = server.sockets[0].getsockname()[1]
     return port

@@ -1,4 +1,4 @@
-"""Freezing of a server: it keeps its connections and does not respond."""
+"""Freeze the processes of a server: it keeps its connections but does not respond."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from signal import SIGCONT, SIGSTOP, Signals
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """Freeze the process and all it has started, while the block lasts."""
+    """Freeze the process `pid` and its children for the duration of the block."""
     processes = [pid]
     _send(SIGSTOP, processes)  # it has no more children from here on
     processes += _children(pid)

@@ -1,4 +1,4 @@
-"""A sample request to generate images, and the record of a job made of it."""
+"""A sample request to generate images, and the record of a job for this request."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -49,12 +49,12 @@ JOB: Final = JobRecord(
 
 
 def generation_request(**changes: Any) -> GenerationRequest:
-    """Return the sample request with some fields changed."""
+    """Return the sample request with `changes` to its fields."""
     return replace(REQUEST, **changes)
 
 
 def new_job(tenant_id: int, **changes: Any) -> NewJob:
-    """Return a job of the sample request to be recorded, with a new file prefix."""
+    """Return a new job for the sample request, with its own file prefix and with `changes`."""
     sample = NewJob(
         tenant_id=tenant_id,
         file_prefix=uuid4(),
@@ -68,5 +68,5 @@ def new_job(tenant_id: int, **changes: Any) -> NewJob:
 
 
 def job_record(**changes: Any) -> JobRecord:
-    """Return the sample job with some fields changed."""
+    """Return the sample job with `changes` to its fields."""
     return replace(JOB, **changes)

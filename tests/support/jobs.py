@@ -1,4 +1,4 @@
-"""Jobs in the states tests need, made by the repositories of the product."""
+"""Create jobs in the states that tests need, using the repositories of the product."""
 
 from dataclasses import dataclass
 from uuid import uuid4
@@ -53,7 +53,7 @@ async def add_queued_job(
     base64: bool = False,
     max_attempts: int = 3,
 ) -> int:
-    """Record a job and return its id."""
+    """Record a queued job and return its id."""
     new = new_job(
         owner.id,
         queue=QUEUE,
@@ -74,7 +74,7 @@ async def add_queued_job(
 
 
 async def claim_next_job(database: Database, *, lease_seconds: float = 60) -> Claim:
-    """Claim the next job, which must exist; return the claim."""
+    """Claim the next job and return its claim; there must be a queued job."""
     async with database.statement() as connection:
         taken = await claim_jobs(
             connection, queues=[QUEUE], worker=WORKER, lease_seconds=lease_seconds, limit=1
@@ -93,7 +93,7 @@ async def add_succeeded_job(
     base64: bool = False,
     flagged: bool = False,
 ) -> EndedJob:
-    """Record a job, claim it, and let it succeed."""
+    """Record and claim a job, write its success, and return the ended job."""
     await add_queued_job(database, owner, webhook_url=webhook_url, track_id=track_id, base64=base64)
     claim = await claim_next_job(database)
     result = JobResult(object_keys, tuple(flagged for _ in object_keys), 1.5, {}, 1.5)
@@ -111,7 +111,7 @@ async def add_failed_job(
     *,
     track_id: str | float | None = None,
 ) -> EndedJob:
-    """Record a job, claim it, and let it fail."""
+    """Record and claim a job, write its failure, and return the ended job."""
     await add_queued_job(database, owner, webhook_url=webhook_url, track_id=track_id)
     claim = await claim_next_job(database)
     async with database.statement() as connection:

@@ -1,4 +1,4 @@
-"""The operator that makes changes in tests, and a check of API keys."""
+"""The operator who makes changes in tests, and a check of API keys."""
 
 from common.domain.api_key import digest
 from common.operations.audit import Operator

@@ -1,7 +1,7 @@
 """A webhook receiver on loopback with scripted replies, which records what it received.
 
-It verifies the signature of each delivery with the package that receivers use; a test whose
-receiver got a delivery that does not verify fails.
+It verifies the signature of each delivery with the package that receivers use. The test fails if a
+signature is invalid.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ SECRETS: list[str] = []
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request; header names are lower-case."""
+    """One received request; header names are lower-case."""
 
     target: str
     headers: dict[str, str]
@@ -44,7 +44,7 @@ class Received:
 
 @dataclass(slots=True)
 class Reply:
-    """One reply: with `hold`, sent once that is set; with `drip`, sent byte by byte without end."""
+    """One reply, sent after the event `hold` is set; `drip` sends single bytes without end."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Reply:
 
 
 class Receiver:
-    """Server that sends its replies in order, and 200 when none are left."""
+    """Server that sends `replies` in order, and responds with 200 when none are left."""
 
     def __init__(self) -> None:
         self.url = ""  # set once the server listens
@@ -71,7 +71,7 @@ class Receiver:
         self._changed = asyncio.Condition()
 
     async def request(self, number: int = 1) -> Received:
-        """Wait for the first, second … request, and return it."""
+        """Wait until `number` requests have been received, and return the last of these."""
         await self.wait_until(lambda: len(self.requests) >= number)
         return self.requests[number - 1]
 
@@ -133,7 +133,7 @@ async def _has_disconnected(reader: asyncio.StreamReader, seconds: float) -> boo
 
 @asynccontextmanager
 async def receiving() -> AsyncIterator[Receiver]:
-    """Listen on a free port while the block lasts."""
+    """Run a receiver on a free port for the duration of the block, then check all signatures."""
     receiver = Receiver()
     async with serving(receiver.serve) as server:
         receiver.url = f"http://127.0.0.1:{port_of(server)}/hook"

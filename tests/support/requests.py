@@ -17,7 +17,7 @@ TEXT2IMG_BODY: Final[dict[str, Any]] = {"prompt": "a lake"}
 
 
 def make_request(*chunks: bytes, **headers: str) -> Request:
-    """Return a POST whose body arrives in `chunks`; without any, the caller disconnects."""
+    """Return a POST request whose body arrives in `chunks`; then the caller disconnects."""
     messages: list[Message] = [
         {"type": "http.request", "body": chunk, "more_body": index + 1 < len(chunks)}
         for index, chunk in enumerate(chunks)

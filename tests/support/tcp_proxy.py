@@ -1,6 +1,6 @@
 """A TCP proxy on loopback that can stall, as networks do.
 
-Stalled, it still accepts connections but passes no byte in either direction and closes nothing.
+While stalled, it still accepts connections, but it neither forwards data nor closes connections.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ CHUNK_BYTES = 65_536
 
 
 class Proxy:
-    """Proxy between its `port` and the port `target`."""
+    """Proxy that forwards connections from its `port` to the port `target`."""
 
     def __init__(self, target: int) -> None:
         self.port = 0
@@ -24,15 +24,15 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
 
     def stall(self) -> None:
-        """Hold back every byte."""
+        """Hold back all data."""
         self._flowing.clear()
 
     def resume(self) -> None:
-        """Pass everything on again, beginning with what was held back."""
+        """Forward data again, beginning with the data that was held back."""
         self._flowing.set()
 
     def cut(self) -> None:
-        """Break all connections; accept new ones."""
+        """Abort all open connections; new connections are still accepted."""
         for writer in self._writers:
             writer.transport.abort()
 
@@ -65,7 +65,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy(target: int) -> AsyncIterator[Proxy]:
-    """Run a proxy to port `target` of loopback while the block lasts."""
+    """Run a proxy to the loopback port `target` for the duration of the block."""
     opened = Proxy(target)
     async with serving(opened.serve) as server:
         opened.port = port_of(server)

@@ -21,7 +21,7 @@ _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="API key", description
 
 @dataclass(frozen=True, slots=True)
 class TenantContext:
-    """The authenticated tenant of a request, and the state of its rate limit, None without one."""
+    """The authenticated tenant of a request, and its rate limit's state (None if unlimited)."""
 
     services: Services
     tenant: AuthenticatedTenant
@@ -43,7 +43,7 @@ async def authenticate(
     # For the OpenAPI document; the header `key` is accepted, too, as on v3.
     _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
 ) -> TenantContext:
-    """Return the tenant whose API key the request carries, and take one token of its rate limit.
+    """Authenticate the tenant by the request's API key, and take one token from its bucket.
 
     Raises:
         WrongKeyError: the API key is missing, malformed, unknown, revoked or expired.

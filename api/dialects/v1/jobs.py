@@ -23,7 +23,7 @@ router = APIRouter(prefix=f"{PREFIX}/jobs", tags=["jobs"])
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Response body: `step` of `steps`, counted over all images of a job; null while unknown.
+    """Response body: `step` out of `steps`, summed over all images of a job; null while unknown.
 
     `preview` is a small preview of the first image as a `data:` URI.
     """

@@ -12,7 +12,7 @@ router = APIRouter(tags=["webhooks"])
 
 
 def published_keys(settings: WebhookSettings) -> list[dict[str, str]]:
-    """Return the installation's public keys; empty if webhooks are signed with `v1` only.
+    """Return the installation's public keys; the list is empty if only `v1` signatures are used.
 
     Raises:
         ConfigurationError: the signing key is malformed.

@@ -61,7 +61,7 @@ class FailedDeliveries(JsonDocument):
 
 
 def _explain_track_id(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Report one error for the field: pydantic reports one for each type of the union."""
+    """Replace pydantic's errors, one for each type of the union, with one error for the field."""
     try:
         return validate(value)
     except ValidationError as error:
@@ -89,7 +89,7 @@ class PingRequest(JsonDocument):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryLog:
-    """Response body: a delivery and its latest attempts, last attempt first."""
+    """Response body: a delivery and its latest attempts, latest first."""
 
     delivery: DeliveryRecord
     attempts: list[AttemptRecord]
@@ -97,7 +97,7 @@ class DeliveryLog:
 
 @dataclass(frozen=True, slots=True)
 class Redelivered:
-    """Response body: how many deliveries are sent again; `more` means to repeat the request."""
+    """Response body: how many deliveries are sent again; if `more` is true, repeat the request."""
 
     redelivered: int
     more: bool
@@ -111,7 +111,7 @@ async def list_deliveries(
 ) -> Response:
     """List deliveries, latest job first, each with its last attempt.
 
-    With a filter by `state`, a page may be short although there is a next one.
+    When filtered by `state`, a page can be short even if there is a next page.
     """
     position = parse_page(query.page, "deliveries")
     tenant_id = context.tenant_id
@@ -142,7 +142,7 @@ async def show_delivery(context: CurrentTenant, delivery_id: UUID) -> Response:
     **document_route(409, TOO_MANY_REQUESTS),
 )
 async def redeliver(context: CurrentTenant, delivery_id: UUID) -> Response:
-    """Send a delivery again under the same `webhook-id`; if it waits for a retry, send it now."""
+    """Send a delivery again with the same `webhook-id`, or at once if it is waiting for a retry."""
     tenant_id = context.tenant_id
     async with context.services.database.direct(tenant_id) as connection:
         done = await redelivery.redeliver(connection, tenant_id, delivery_id)

@@ -70,7 +70,7 @@ def _body(path: str, error: ApiError) -> dict[str, Any]:
 
 
 def _limit_message(error: OverLimitError) -> str:
-    """Return the hosted API's message for a reached limit, without the number for a rate limit."""
+    """Return the hosted API's message for a reached limit; only rate limits omit the maximum."""
     match error:
         case QueueFullError():
             allowed = f"{pluralize(error.rate_limit.quota, 'queued request')} allowed"

@@ -68,7 +68,7 @@ def _image(value: Any, info: ValidationInfo) -> str | bytes:
 
 
 def _decode_base64(value: Any) -> bytes:
-    """Return the bytes of strict base64, bare or in a data: URI; only line breaks are ignored."""
+    """Decode strict base64, with or without a `data:` URI prefix; only line breaks are ignored."""
     if not isinstance(value, str):
         raise ValueError("not an image")  # noqa: TRY004 - pydantic reports ValueErrors only
     if value[:5].lower() == "data:":

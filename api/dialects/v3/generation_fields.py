@@ -64,7 +64,7 @@ def _steps(value: int, info: ValidationInfo) -> int:
 
 
 def _strength(value: float, info: ValidationInfo) -> float:
-    """Reject a strength at which a scheduler with few steps would run no step at all."""
+    """Reject a strength so low that a scheduler with few steps would not run a single step."""
     scheduler = _scheduler_used(info)
     if scheduler and scheduler.most_steps and int(scheduler.most_steps * value) < 1:
         least = ceil(1000 / scheduler.most_steps) / 1000

@@ -70,7 +70,7 @@ def to_new_job(
 
 
 def read_idempotency_key(request: Request) -> str | None:
-    """Return the `Idempotency-Key` header, with which a repeated request creates no second job.
+    """Return the `Idempotency-Key` header, or None; requests with the same key share one job.
 
     Raises:
         InvalidFieldsError: the key is empty, too long, or has characters other than visible ASCII.
@@ -83,7 +83,7 @@ def read_idempotency_key(request: Request) -> str | None:
 
 
 def request_digest_of(endpoint: str, fields: dict[str, Any]) -> bytes:
-    """Return the SHA-256 of endpoint and fields, independent of field order and API key.
+    """Return the SHA-256 of the endpoint and the fields, ignoring field order and the API key.
 
     Raises:
         MalformedBodyError: a field is nested too deeply to be serialized.

@@ -45,7 +45,7 @@ def not_found_body() -> dict[str, Any]:
 
 
 def webhook_status(view: JobView) -> str:
-    """Return the status of a job's webhook; empty if none was requested or its row was deleted."""
+    """Return the status of a job's webhook; empty if it has none or its row was deleted."""
     if view.job.webhook_url is None:
         return ""
     match view.delivery:
@@ -83,7 +83,7 @@ async def _processing_body(services: Services, view: JobView) -> dict[str, Any]:
 
 
 def _future_keys(job: JobRecord) -> list[str]:
-    """Return the keys of the images that the current attempt stores, or the next if none runs."""
+    """Return the object keys of the images that the running or else the next attempt will store."""
     attempt = job.attempt if job.state is JobState.RUNNING else job.attempt + 1
     return [
         result_key(job.tenant_id, job.file_prefix, attempt, index)

@@ -32,8 +32,8 @@ LARGEST_ID: Final = 2**63 - 1
 class BareRoute(APIRoute):
     """A route that passes only the request and its path parameters to the endpoint.
 
-    It bypasses FastAPI's parsing, validation and dependency injection, none of which v3 uses; this
-    makes a fetch a tenth faster.
+    It bypasses FastAPI's parsing, validation and dependency injection, which v3 does not use. This
+    makes fetch requests 10% faster.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

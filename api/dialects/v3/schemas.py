@@ -39,7 +39,7 @@ NULLS = (None, "", "null", b"")
 
 
 class GenerationBody(BaseModel):
-    """Fields common to all three endpoints; unknown fields are ignored, as clients send extras."""
+    """Fields common to all three endpoints; unknown ones are ignored, since clients send extras."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, str_strip_whitespace=True)
 
@@ -78,7 +78,7 @@ class GenerationBody(BaseModel):
 
     @property
     def mask_changes(self) -> dict[str, Any]:
-        """The mask options, by the corresponding field names of `GenerationRequest`."""
+        """The mask options, keyed by the corresponding field names of `GenerationRequest`."""
         return {name: getattr(self, name) for name in self.mask_fields}
 
 
@@ -131,7 +131,8 @@ def read_body(
     """Validate `fields` and return them as a body of type `kind`.
 
     Raises:
-        InvalidFieldsError: names every invalid field and its valid values.
+        InvalidFieldsError: at least one field is invalid; the error names every invalid field and
+            its valid values.
     """
     present = {name: value for name, value in fields.items() if value not in NULLS}
     try:

@@ -20,9 +20,9 @@ WHOLE_SENTENCE: Final = "whole_sentence"  # the type of errors that carry their 
 class ModelChoice:
     """The models a tenant may use for an endpoint.
 
-    `usable` is never empty; its first model is the default. `unchecked` are models excluded only
-    because the plan requires a safety checker, which they lack. `on_plan` is true if the plan
-    restricts the models.
+    `usable` is never empty; its first model is the default. `unchecked` holds the models that are
+    excluded only because they lack the safety checker that the plan requires. `on_plan` is true if
+    the plan restricts the models.
     """
 
     endpoint: Endpoint
@@ -31,7 +31,7 @@ class ModelChoice:
     on_plan: bool = False
 
     def pick(self, requested: Any) -> ModelEntry:
-        """Return the usable model named `requested`, or the default model if there is none."""
+        """Return the usable model named `requested`, or else the default model."""
         name = requested.strip() if isinstance(requested, str) else None
         return next((entry for entry in self.usable if entry.name == name), self.usable[0])
 

@@ -45,7 +45,7 @@ def group() -> None:
 def list_all(
     page: Page, tenant: str | None, state: str | None, queue: str | None, *, as_json: bool
 ) -> None:
-    """List jobs, latest first; a page may be short although there is a next one."""
+    """List jobs, latest first; a page can be short even if there is a next page."""
     wanted = None if state is None else JobState(state)
     listed = run_operation(
         lambda database: jobs.list_jobs(database, page, tenant=tenant, state=wanted, queue=queue)
@@ -57,7 +57,7 @@ def list_all(
 @click.argument("job_id", type=ID)
 @json_option
 def show(job_id: int, *, as_json: bool) -> None:
-    """Show the state of job JOB_ID, without its prompt and images."""
+    """Show the state of job JOB_ID, without its prompt or images."""
     show_record(run_operation(lambda database: jobs.show_job(database, job_id)), as_json=as_json)
 
 
@@ -75,7 +75,7 @@ def cancel(job_id: int, *, as_json: bool) -> None:
 @click.argument("priority", type=int)
 @json_option
 def set_priority(job_id: int, priority: int, *, as_json: bool) -> None:
-    """Set the PRIORITY of the queued job JOB_ID among its tenant's jobs; highest first."""
+    """Set the PRIORITY of queued job JOB_ID; a tenant's job with the highest is claimed first."""
     changed = run_operation(
         lambda database: jobs.set_job_priority(database, current_operator(), job_id, priority)
     )

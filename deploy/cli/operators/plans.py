@@ -16,7 +16,7 @@ COLUMNS = ("id", "name", "tenants", "limits", "created_at")
 
 @click.group("plans")
 def group() -> None:
-    """Plans: sets of limits that tenants are put on."""
+    """Plans: sets of limits that several tenants share."""
 
 
 @group.command("create")
@@ -64,6 +64,6 @@ def set_limits(name: str, limits: Mapping[str, Any], *, as_json: bool) -> None:
 @group.command("delete")
 @click.argument("name")
 def delete(name: str) -> None:
-    """Delete plan NAME, which must have no tenants."""
+    """Delete plan NAME, which must not have any tenants."""
     run_operation(lambda database: plans.delete_plan(database, current_operator(), name))
     click.echo("deleted")

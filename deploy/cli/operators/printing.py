@@ -19,7 +19,7 @@ json_option: Callable[[F], F] = click.option(
 
 
 def show_list(listed: Listed[Any], columns: Sequence[str], *, as_json: bool) -> None:
-    """Print one page of a list as a table or JSON, and the option that shows the next page."""
+    """Print a page of a list as a table or JSON, and the option that requests the next page."""
     if as_json:
         show_json(listed)
         return
@@ -29,7 +29,7 @@ def show_list(listed: Listed[Any], columns: Sequence[str], *, as_json: bool) -> 
 
 
 def show_record(record: Any, *, as_json: bool) -> None:
-    """Print one record as JSON, or as text with one field a line."""
+    """Print one record as JSON, or as text with one field per line."""
     if as_json:
         show_json(record)
         return
@@ -55,7 +55,7 @@ def table(rows: Sequence[Any], columns: Sequence[str]) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Return `value` as text for people; times are in UTC, None is `-`."""
+    """Return `value` as text for people; times are in UTC, and None is shown as `-`."""
     if value is None:
         return "-"
     if isinstance(value, datetime):

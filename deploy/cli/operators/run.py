@@ -1,4 +1,4 @@
-"""Running use cases from the command line, with a database and the operator's name."""
+"""Run use cases from the command line, with database access and the operator's name."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def run_operation(use_case: Callable[[Database], Awaitable[T]]) -> T:
-    """Connect to the database of the settings, run `use_case` with it, and return its result.
+    """Connect to the configured database, run `use_case` with it, and return its result.
 
     Raises:
         ConfigurationError: Postgres could not be reached.
@@ -35,7 +35,7 @@ def run_operation(use_case: Callable[[Database], Awaitable[T]]) -> T:
 def current_operator() -> Operator:
     """Return the operator who runs the command, named after the account of this process.
 
-    The user name in the environment is not used, since anybody can change it.
+    The user name in the environment is not used, because any user can change it.
     """
     uid = os.getuid()
     try:

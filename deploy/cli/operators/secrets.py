@@ -40,7 +40,7 @@ def list_all(tenant: str, page: Page, *, as_json: bool) -> None:
 )
 @json_option
 def rotate(tenant: str, overlap_seconds: float, *, as_json: bool) -> None:
-    """Create a new webhook secret for TENANT, shown once; the previous one stays valid a while."""
+    """Create a webhook secret for TENANT, shown once; the old one stays valid for some time."""
     made = run_operation(
         lambda database: webhook_secrets.rotate_webhook_secret(
             database, current_operator(), tenant, overlap_seconds=overlap_seconds

@@ -62,7 +62,7 @@ def show(name: str, *, as_json: bool) -> None:
 @click.argument("plan")
 @json_option
 def set_plan(name: str, plan: str, *, as_json: bool) -> None:
-    """Put tenant NAME on PLAN."""
+    """Move tenant NAME to PLAN."""
     changed = run_operation(
         lambda database: tenants.set_tenant_plan(database, current_operator(), name, plan)
     )

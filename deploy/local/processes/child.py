@@ -11,7 +11,7 @@ from typing import Protocol
 class Account:
     """The account that a child process runs as, if it is not the account of this process.
 
-    With `keeps_access` the child may enter folders that are closed to the account; only root can
+    If `keeps_access` is true, the child can access files regardless of their mode; only root can
     grant this.
     """
 
@@ -25,7 +25,7 @@ class Account:
 
 
 async def ready_at_once() -> bool:
-    """Return True: the readiness check of a child that needs no waiting."""
+    """Return True: the readiness check for a child that is ready as soon as it starts."""
     return True
 
 
@@ -33,10 +33,11 @@ async def ready_at_once() -> bool:
 class Child:
     """Description of a child process: how to start it, check that it is ready, and stop it.
 
-    `environment` is added to this process's own; secrets belong there, since every user can read
-    command lines. `ready` returns False for "not yet", and raises if waiting is useless. The child
-    gets `stop_signal`, and is killed if it has not ended `stop_seconds` later. The kernel sends it
-    `death_signal` if this process ends without stopping it.
+    `environment` is added to the environment of this process; pass secrets there, because every
+    user can read command lines. `ready` returns False if the child is not ready yet, and raises an
+    exception if it never will be. To stop the child, `stop_signal` is sent to it; if it has not
+    ended after `stop_seconds`, it is killed. The kernel sends `death_signal` to the child if this
+    process ends without stopping it.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Server(Protocol):
     """A server of the local stack: Postgres, Redis or S3."""
 
     async def prepare(self) -> None:
-        """Create the server's data folder and check that its port is free; may be called again.
+        """Create the server's data folder and check that its port is free; idempotent.
 
         Raises:
             ConfigurationError: the port is taken, the wheel is missing, or the data is unusable.

@@ -13,7 +13,7 @@ TAIL_LINES = 15
 class ChildExit:
     """The exit of a child process.
 
-    `exit_code` is negative if a signal ended the process: minus the number of the signal.
+    If a signal ended the process, `exit_code` is the negative number of the signal.
     """
 
     name: str

@@ -32,7 +32,7 @@ class CapabilityHeader(ctypes.Structure):
 
 
 class CapabilitySet(ctypes.Structure):
-    """The second argument of capset(2): one of two halves of 32 bits."""
+    """One 32-bit half of the capability sets, the second argument of capset(2)."""
 
     _fields_ = (
         ("effective", ctypes.c_uint32),
@@ -45,7 +45,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def check_result(result: int, what: str) -> None:
-    """Raise OSError with the C library's errno if `result`, of a C function, is not zero."""
+    """Raise OSError for C's errno if `result` is not zero; `what` names the failed C call."""
     if result:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
@@ -59,7 +59,7 @@ def switch_account(uid: int, gid: int) -> None:
 
 
 def switch_account_keeping_access(uid: int, gid: int) -> None:
-    """Switch to an account, but keep the capability to access files whatever their mode.
+    """Switch to an account, but keep the capability to access files regardless of their mode.
 
     The security bit prevents both setuid(2) and access(2) from dropping the capability.
     """
@@ -75,7 +75,7 @@ def switch_account_keeping_access(uid: int, gid: int) -> None:
 
 
 def main(parent: str, death_signal: str, account: str, *command: str) -> NoReturn:
-    """Set up this process (account, death signal), then replace it by `command`.
+    """Set up this process (account, death signal), then replace it with `command`.
 
     Exits with status 1 if the process `parent` has ended already.
     """

@@ -11,9 +11,9 @@ RESPONSE_SECONDS = 5.0
 
 
 async def wait_until_ready(check: Callable[[], Awaitable[bool]], name: str, seconds: float) -> None:
-    """Call `check` repeatedly until it returns True; `name` is the process in the error.
+    """Call `check` repeatedly until it returns True; the error message contains `name`.
 
-    It polls because the servers have no common signal of readiness; the wait is short and bounded.
+    It polls, because the servers do not share a readiness signal; the wait is short and bounded.
 
     Raises:
         ConfigurationError: the check did not succeed within `seconds`.
@@ -28,7 +28,7 @@ async def wait_until_ready(check: Callable[[], Awaitable[bool]], name: str, seco
 
 
 async def responds_ok(port: int, path: str = "/readyz") -> bool:
-    """Return whether a GET of `path` on `port` of the loopback address gets the status 200."""
+    """Return whether a GET request for `path` on loopback `port` is answered with status 200."""
     try:
         async with asyncio.timeout(RESPONSE_SECONDS):
             status_line = await _ask(port, path)

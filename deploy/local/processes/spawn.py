@@ -1,4 +1,4 @@
-"""Starting of child processes that cannot outlive this process."""
+"""Start child processes that cannot outlive this process."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ async def spawn(child: Child, log: IO[bytes]) -> Process:
     this from the main thread.
 
     Raises:
-        OSError: no process could be started.
+        OSError: the process could not be started.
     """
     # Isolated and without site-packages, Python starts in some 20 ms.
     launch = (sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()))

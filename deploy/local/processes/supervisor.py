@@ -32,7 +32,7 @@ class _Running:
 class Supervisor:
     """Async context manager that starts child processes and stops all of them when it exits.
 
-    To be used on one event loop only.
+    Use each instance on one event loop only.
     """
 
     def __init__(self, logs: Path) -> None:
@@ -74,11 +74,11 @@ class Supervisor:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process ids of the children, by their names."""
+        """The process ids of the children, keyed by name."""
         return {running.child.name: running.process.pid for running in self._running}
 
     async def wait_for_exit(self) -> ChildExit:
-        """Wait until any child ends by itself, and return its exit.
+        """Wait until any child ends by itself, and return how it ended.
 
         Raises:
             ValueError: there is no child to wait for.
@@ -88,7 +88,7 @@ class Supervisor:
         return next(exited.result() for exited in deaths if exited.done())
 
     async def stop_all(self) -> None:
-        """Stop all children that have not ended, in the reverse order of their start."""
+        """Stop all children that have not ended, in reverse order of starting."""
         while self._running:
             running = self._running[-1]
             await _stop_child(running)

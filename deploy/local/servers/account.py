@@ -12,9 +12,10 @@ UNPRIVILEGED = "nobody"
 
 
 def choose_account(data: Path, programs: Path) -> Account | None:
-    """Return the account that shall run `programs` on `data`; None means the current account.
+    """Return the account under which `programs` access `data`, or None for the current account.
 
-    Only root switches: to the account that owns existing data, or else to `nobody`.
+    The account changes only if this process runs as root: to the owner of existing data, or else to
+    `nobody`.
 
     Raises:
         ConfigurationError: this process is root, and the machine has no account `nobody`.

@@ -1,4 +1,4 @@
-"""Paths of the servers' programs in their Python wheels, found without importing packages."""
+"""Paths of the servers' programs in their Python wheels, found without importing the wheels."""
 
 from importlib import metadata
 from importlib.util import find_spec

@@ -17,7 +17,7 @@ RELEASE_SECONDS = 30.0
 async def create_cluster(data: Path, user: str, password: str, account: Account | None) -> None:
     """Create an empty cluster at `data`, atomically: a temporary folder is filled and renamed.
 
-    `user` becomes the superuser, with `password`; the files belong to `account` (None: ours).
+    `user` becomes the superuser, with `password`; `account` (None: the current one) owns the files.
 
     Raises:
         ConfigurationError: initdb failed; the message has its output.
@@ -58,7 +58,8 @@ def check_version(data: Path) -> None:
     """Check that this release's version of Postgres can use the cluster `data`.
 
     Raises:
-        ConfigurationError: it belongs to another major version or account, or is no cluster.
+        ConfigurationError: `data` belongs to another major version or account, or is not a
+            cluster.
     """
     try:
         found = (data / "PG_VERSION").read_text().strip()
@@ -116,7 +117,7 @@ def _serves(pid: int, data: Path) -> bool:
 
 
 def _command_line(pid: int) -> bytes:
-    """Return the command line of the process `pid`, empty if there is no such process."""
+    """Return the command line of the process `pid`; it is empty if the process does not exist."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

@@ -41,8 +41,8 @@ def free_ports(count: int) -> tuple[int, ...]:
 def choose_stable_ports(home: Path, names: Sequence[str]) -> dict[str, int]:
     """Return a port for each of `names`, the same as last time if it is still free.
 
-    The ports are stored in `home`. Links to images contain the port of the S3 server, and so stay
-    valid after a restart.
+    The ports are stored in `home`. This keeps links to images valid after a restart, because
+    they contain the port of the S3 server.
     """
     path = home / "ports.json"
     before: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}

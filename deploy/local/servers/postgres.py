@@ -39,7 +39,7 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": 
 class PostgresServer:
     """Postgres with its data in `home`/postgres.
 
-    Without `durable` it is faster, but loses data in a crash of the machine.
+    If `durable` is false, it is faster but can lose data if the machine crashes.
     """
 
     home: Path
@@ -74,7 +74,7 @@ class PostgresServer:
     def child(self) -> Child:
         """Return the description of the server's process.
 
-        It is stopped by SIGINT, on which Postgres shuts down despite open connections.
+        It is stopped with SIGINT, so that Postgres shuts down even if connections are open.
         """
         programs = find_postgres_programs()
         settings = SETTINGS | {"port": str(self.port)} | ({} if self.durable else NOT_DURABLE)

@@ -15,7 +15,7 @@ RESPONSE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RedisServer:
-    """Redis without persistence: it only wakes processes; Postgres holds all data."""
+    """Redis without persistence, because all permanent data is in Postgres."""
 
     home: Path
     port: int

@@ -32,7 +32,7 @@ class S3Server:
         return f"http://{LOOPBACK}:{self.port}"
 
     def settings(self, bucket: str | None = None) -> StorageSettings:
-        """Return the settings of an S3 client for `bucket` (default: the server's own)."""
+        """Return the settings of an S3 client for `bucket` (default: the server's bucket)."""
         return StorageSettings(
             endpoint_url=self.endpoint_url,
             bucket=bucket or self.bucket,
@@ -63,7 +63,7 @@ class S3Server:
         )
 
     async def is_ready(self) -> bool:
-        """Return whether the server responds to an HTTP request, be it with an error status."""
+        """Return whether the server responds to HTTP requests, even with an error status."""
         try:
             async with asyncio.timeout(RESPONSE_SECONDS):
                 reader, writer = await asyncio.open_connection(LOOPBACK, self.port)

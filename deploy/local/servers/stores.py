@@ -1,4 +1,4 @@
-"""Postgres, Redis and S3 of the local stack: started here unless the operator set their URLs."""
+"""Start Postgres, Redis and S3 for the local stack, unless the operator has set their URLs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +57,7 @@ async def start_stores(
 async def prepare_stores(settings: Settings, report: Report) -> None:
     """Migrate the database, and create the bucket if it is missing.
 
-    `report` is called with a description of the migration first.
+    Before the migration, `report` is called with a description of it.
 
     Raises:
         StorageUnavailableError: the bucket is missing, and the object store cannot create it.
