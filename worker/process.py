@@ -42,8 +42,8 @@ class WorkerProcess:
     """All parts of a worker, on one event loop; Celery's threads only wait for results.
 
     The loop runs during the `with` block; leaving the block waits for the running jobs. Afterwards
-    `engine_stuck` means that the process must be replaced, and `threads_stuck` that a
-    thread would keep the interpreter from exiting.
+    `engine_stuck` means that the process must be replaced, and `threads_stuck` that a thread would
+    keep the interpreter from exiting.
     """
 
     def __init__(

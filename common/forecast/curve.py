@@ -33,7 +33,7 @@ class PiecewiseLinearSum:
 
     @property
     def total(self) -> float:
-        """The value at the last breakpoint; for functions that are constant from there."""
+        """The final value of the function, if it is constant after the last breakpoint."""
         return self._values[-1] if self._values else 0.0
 
     def value_at(self, position: float) -> float:

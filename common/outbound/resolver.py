@@ -1,4 +1,4 @@
-"""Name resolution by the system, in threads of its own in case a DNS server hangs."""
+"""Name resolution by the system, in separate threads because a DNS server may hang."""
 
 import asyncio
 import socket

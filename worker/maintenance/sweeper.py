@@ -191,10 +191,9 @@ class Sweeper(LeaderLoop):
 async def maintain_origins(connection: AsyncConnection, *, per_origin: int) -> bool:
     """Update the tenant origins; return whether any of them became due.
 
-    Recount deliveries by origin, mark origins that are due, and delete idle origins.
-
-    An origin is the scheme, host and port of a webhook URL. `per_origin` is the maximum number of
-    concurrent deliveries to one origin.
+    Recount deliveries by origin, mark origins that are due, and delete idle origins. An origin is
+    the scheme, host and port of a webhook URL. `per_origin` is the maximum number of concurrent
+    deliveries to one origin.
     """
     await recount_sending(connection, per_origin=per_origin)
     woken = await recheck_all_origins(connection)

@@ -124,9 +124,9 @@ async def _delete_rows(
 
 
 async def _run_to_end(step: Step, stopping: asyncio.Event) -> bool:
-    """Call `step` on up to `BATCHES` batches of rows; return False if rows may be left.
+    """Call `step` on up to `BATCHES` batches of `ROWS` rows; return False if rows may be left.
 
-    Stops early if `stopping` is set. A batch has `ROWS` rows.
+    Stops early if `stopping` is set.
     """
     result = await run_batches(step, size=ROWS, max_batches=BATCHES, stopping=stopping)
     return result.finished
