@@ -44,8 +44,8 @@ class TenantPosition:
     """The state of one tenant in a queue: its waiting jobs, its virtual time and its limit.
 
     `max_running` is the tenant's limit of running jobs in this queue, or None; `running` lists its
-    running jobs, and is filled only if there is a limit. `backlog` is the tenant's
-    waiting work in megapixel-steps, as last counted.
+    running jobs, and is filled only if there is a limit. `backlog` is the tenant's waiting
+    work in megapixel-steps, as last counted.
     """
 
     queued: TenantBacklog
@@ -196,7 +196,7 @@ class Forecast:
         return start + work_ahead / own.weight
 
     def _own_waiting_tenant(self, own: TenantPosition) -> WaitingTenant | None:
-        """Return this tenant as counted in the snapshot's waiting tenants, or None if it is not."""
+        """Return this tenant as contained in `waiting_tenants`, or None if it is missing there."""
         first, snapshot = own.queued.first_id, self._snapshot
         if first is None or first > snapshot.last_job_id or not snapshot.waiting_tenants:
             return None  # all its jobs were recorded after the snapshot

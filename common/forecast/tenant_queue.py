@@ -32,8 +32,8 @@ class JobRange:
 class TenantBacklog:
     """A tenant's waiting jobs in one queue, in the order of claims: by priority, then id.
 
-    The first of the `ranges` contain one job each, later ones more and more. If the backlog was too
-    long to be read completely, only the load of all jobs is known for the rest: `total`.
+    The first `ranges` contain one job each, later ranges contain more and more jobs. If the backlog
+    was too long to be read completely, `total` is the load of all jobs, including unread ones.
     `greatest_id` is the greatest id of all waiting jobs; `first_id` is the smallest id read, or
     None if there are no jobs. Jobs accepted after the backlog was read are added one by one.
     """

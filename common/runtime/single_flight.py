@@ -46,8 +46,8 @@ class SingleFlightCache(Generic[Key, Value]):
 
     None is cached as a negative result, with a separate limit, `negative_capacity`, so that a flood
     of unknown keys cannot evict known ones. Cancelling one caller does not cancel the read for the
-    others. If a read fails, its error is raised in all callers that share the read, and
-    the cache is unchanged.
+    others. If a read fails, its error is raised in all callers that share the read, and the
+    cache is unchanged.
     """
 
     def __init__(
