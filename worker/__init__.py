@@ -1,1 +1,1 @@
-"""The GPU worker, the webhook dispatcher and the maintenance jobs."""
+"""The GPU worker, the webhook dispatcher and the maintenance tasks."""

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 def main() -> None:
-    """Run a worker with the environment's settings; exit with a message if one is wrong."""
+    """Run a worker with the environment's settings; exit with a message if any is invalid."""
     settings = Settings()
     try:
         configure_logging(settings.telemetry, process="worker")
@@ -33,10 +33,10 @@ def main() -> None:
 
 
 def run(settings: Settings) -> NoReturn:
-    """Load the models and run jobs until SIGTERM, SIGINT or a stuck engine; then exit the process.
+    """Load the models, run jobs until SIGTERM, SIGINT or a stuck engine, then exit the process.
 
     Raises:
-        ConfigurationError: a setting is wrong, or a model cannot be loaded.
+        ConfigurationError: a setting is invalid, or a model cannot be loaded.
     """
     catalogue = load_catalogue(settings.models)
     engine = _create_engine(settings, catalogue)
@@ -71,7 +71,7 @@ def run(settings: Settings) -> NoReturn:
 
 
 def _end_without_threads(code: int) -> NoReturn:
-    """Exit at once without waiting for threads: a stuck thread would keep the process alive."""
+    """Exit at once without waiting for threads, because a stuck thread would prevent the exit."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""One attempt at a job: its run time limit and the reason to stop it."""
+"""One attempt at a job: its run time limit, and the reason why it must stop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -12,10 +12,11 @@ from common.runtime.clock import monotonic, utc_now
 class Attempt:
     """One attempt at a job, with its run time limit and the reason why it must stop, if any.
 
-    It stops when its claim is lost, its worker shuts down or its run time is used up; the first
-    reason counts. Run time is counted inside `timed()` only: waiting for the engine is free.
-    `reason` is written by the event loop's thread and read by the engine's threads; a plain
-    attribute is enough. `timeline` maps the name of each finished step to its unix time.
+    It stops when its claim is lost, its worker shuts down or its run time is used up; if there are
+    several reasons, the first is kept. Only time inside `timed()` counts as run time, so waiting
+    for the engine does not. `reason` is written by the event loop's thread and read by the engine's
+    threads; a plain attribute is enough for this. `timeline` maps the name of each finished step to
+    the Unix time at which it ended.
     """
 
     def __init__(self, job: JobRecord, *, max_run_seconds: float) -> None:
@@ -36,9 +37,9 @@ class Attempt:
             self._timeout.reschedule(0)
 
     def stop_for_shutdown(self, *, grace_seconds: float) -> None:
-        """Stop the attempt because the worker shuts down.
+        """Stop the attempt because the worker is shutting down.
 
-        Finished images get `grace_seconds` more to be stored.
+        If its images are already generated, it first has `grace_seconds` to store them.
         """
         reason = GenerationStoppedError("the worker is shutting down")
         if self.has_images:
@@ -51,12 +52,12 @@ class Attempt:
         return self.reason is not None
 
     def record_time(self, step: str) -> None:
-        """Record the current unix time in the timeline under the name `step`."""
+        """Record the current Unix time in the timeline under the name `step`."""
         self.timeline[step] = utc_now().timestamp()
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Count the block's duration as run time; stop the attempt when the limit is used up."""
+        """Count the block's duration as run time; stop the attempt when it reaches the limit."""
         started = monotonic()
         limit = asyncio.get_running_loop().call_later(
             self._remaining_seconds, self.stop, RunTimeExceededError(self._max_run_seconds)

@@ -1,8 +1,8 @@
 """The Celery application: it delivers rings to a pool of threads and does nothing else.
 
-A ring is a message that says that a queue has jobs; the jobs are rows in Postgres. Celery's
-results, retries and late acknowledgement stay off: outcome, attempts and backoff are columns of the
-job's row. A ring that is lost or delivered twice changes nothing.
+A ring is a message that tells workers that a queue has jobs; the jobs are rows in Postgres.
+Celery's results, retries and late acknowledgement are disabled, because outcome, attempts and
+backoff are columns of the job's row. It does no harm if a ring is lost or delivered twice.
 """
 
 import socket
@@ -51,7 +51,7 @@ class ReconnectingConsumer(Consumer):
 
 
 def create_app(settings: Settings) -> Celery:
-    """Return a Celery application that only delivers rings."""
+    """Create a Celery application that only delivers rings."""
     app = Celery("infill", broker=settings.redis.url.get_secret_value(), set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
@@ -73,10 +73,10 @@ def create_app(settings: Settings) -> Celery:
 def create_listener(
     app: Celery, on_ring: Callable[[str], object], *, name: str, queues: Sequence[str], threads: int
 ) -> WorkController:
-    """Return a Celery worker that calls `on_ring` with a queue's name when that queue is rung.
+    """Create a Celery worker that calls `on_ring` with a queue's name when that queue is rung.
 
-    `name` is the worker's name. Calls are made from a pool of `threads` threads. Signals, logging
-    and exit are left to the caller.
+    `name` is the worker's name. `on_ring` is called in a pool of `threads` threads. The caller is
+    responsible for signals, logging and exit.
     """
 
     @app.task(name=TASK_NAME)

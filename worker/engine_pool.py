@@ -24,8 +24,9 @@ log = structlog.get_logger(__name__)
 class AttemptCallback:
     """The engine's callback for one attempt; called from the engine's own threads.
 
-    The future `has_started` is done once the engine has started the work, at `started_at` (unix
-    seconds, None before). Implements `worker.engine.interface.GenerationCallback`.
+    The future `has_started` is done once the engine has started to work on the attempt, and
+    `started_at` is then the Unix time of the start (None before). Implements
+    `worker.engine.interface.GenerationCallback`.
     """
 
     def __init__(self, attempt: Attempt, progressed: Callable[[Progress], None]) -> None:
@@ -62,9 +63,9 @@ class EnginePool:
     """Thread pool that hands each attempt to the engine at once; the engine batches them.
 
     There are as many threads as concurrent attempts. A thread that hangs in a driver call cannot be
-    ended. So an engine that does not return within `stuck_seconds` of being told to stop is lost,
-    and the process with it: the event `stuck` is set. It is also set when the engine reports that
-    its device is lost.
+    ended. So if the engine does not return within `stuck_seconds` of being told to stop, the event
+    `stuck` is set, and the process must be replaced. `stuck` is also set when the engine reports
+    that its device is lost.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class EnginePool:
         return self._engine.loaded
 
     async def generate(self, attempt: Attempt, inputs: InputImages) -> GenerationResult:
-        """Return the generated images of `attempt`; waiting for the engine is not run time.
+        """Generate the images of `attempt`; waiting for the engine does not count as run time.
 
         Raises:
             InfillError: the reason why the attempt was stopped, or an error of `Engine.generate`.
@@ -151,9 +152,9 @@ async def _wait_for_any(*futures: asyncio.Future[Any], seconds: float | None = N
 
 
 def _retrieve_exception(generation: asyncio.Future[GenerationResult]) -> None:
-    """Mark the exception as retrieved: nothing else reads it if the attempt was stopped.
+    """Mark the exception as retrieved, because nothing else reads it if the attempt was stopped.
 
-    Otherwise asyncio would log that it was never retrieved.
+    Otherwise asyncio would log that the exception was never retrieved.
     """
     if not generation.cancelled():
         generation.exception()

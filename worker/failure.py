@@ -39,7 +39,7 @@ class FailureHandler:
     async def handle(self, claimed: ClaimedJob, error: Exception) -> None:
         """Release the job, schedule a retry, or fail it for good, depending on `error`.
 
-        If the claim was lost nothing is written: the result is dropped.
+        If the claim was lost, the result is dropped and nothing is written.
         """
         if isinstance(error, ClaimLostError):
             log.info("result_dropped", reason=error.message)

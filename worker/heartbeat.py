@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 class Heartbeat:
     """Periodic renewal of the leases of all jobs a worker holds, and of the worker's own row.
 
-    While Postgres is unavailable, jobs continue: no other worker can claim them either, and in the
-    end the fence decides whose result counts.
+    While Postgres is unavailable, jobs continue, because other workers cannot claim them either.
+    Afterwards, the fence decides which worker's result is stored.
     """
 
     def __init__(
@@ -67,16 +67,17 @@ class Heartbeat:
         await self._idle.wait()
 
     def on_job_canceled(self, file_prefix: UUID | None) -> None:
-        """Renew the leases soon if the canceled job is held here, which stops its attempt.
+        """Renew the leases at once if this worker holds the canceled job, so that it is stopped.
 
-        `file_prefix` identifies the job; None means any job, after missed messages.
+        `file_prefix` identifies the job. None means that messages were missed, so that any job may
+        have been canceled.
         """
         held = self._attempts.values()
         if any(file_prefix in {None, attempt.job.file_prefix} for attempt in held):
             self._wake.set()
 
     async def run(self) -> None:
-        """Renew the leases every `heartbeat_seconds` until canceled; sooner after a failure."""
+        """Renew the leases every `heartbeat_seconds` until canceled, or sooner after a failure."""
         seconds = self._settings.heartbeat_seconds
         while True:
             pause = seconds if self.postgres.is_available else min(seconds, RETRY_SECONDS)

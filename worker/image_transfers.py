@@ -1,4 +1,4 @@
-"""Transfer of images: input images from URL to decoded image, results to the object store."""
+"""Transfer of images: downloads and decodes input images, uploads results."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -36,16 +36,16 @@ class ImageTransfers:
         self._encode_threads = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode")
 
     def start(self) -> None:
-        """Start the decoder processes, so that the first job need not wait for them."""
+        """Start the decoder processes, so that the first job does not have to wait for them."""
         self._decoders.start()
 
     async def fetch(self, job: JobRecord) -> InputImages:
-        """Return the input images of `job`, fetched and decoded concurrently.
+        """Fetch and decode the input images of `job` concurrently.
 
         Raises:
             AddressNotAllowedError, FetchRejectedError, FetchFailedError: an image could not be
-                fetched; the message begins with the field.
-            InvalidImageError: the bytes are not an image we accept, or the image is missing.
+                fetched; the message begins with the name of the field.
+            InvalidImageError: the bytes are not an acceptable image, or the image is missing.
             DecodingFailedError: the decoder process crashed or hung on an image.
         """
         with STAGE_SECONDS.labels(stage="fetch").time():
@@ -101,9 +101,9 @@ class ImageTransfers:
 
 
 async def _gather(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return the results of all coroutines, run concurrently.
+    """Run all coroutines concurrently and return their results.
 
-    At the first error the others are canceled, and that error is raised alone.
+    At the first error, the other coroutines are canceled and that error is raised by itself.
     """
     try:
         async with asyncio.TaskGroup() as group:

@@ -41,9 +41,9 @@ log = structlog.get_logger(__name__)
 class WorkerProcess:
     """All parts of a worker, on one event loop; Celery's threads only wait for results.
 
-    The loop runs while the `with` block lasts; leaving the block waits for the jobs under way.
-    Afterwards `engine_stuck` means that the process must be replaced, and `threads_stuck` that a
-    thread would keep the interpreter from exiting.
+    The loop runs during the `with` block; leaving the block waits for the running jobs. Afterwards
+    `engine_stuck` means that the process must be replaced, and `threads_stuck` that a thread would
+    keep the interpreter from exiting.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class WorkerProcess:
         queues: Sequence[str],
         stop_listening: Callable[[], object] = lambda: None,
     ) -> None:
-        """Create the parts; nothing is connected yet.
+        """Create the parts without connecting to anything.
 
         `worker` is the worker's name, `queues` are the queues it serves. `stop_listening` is called
         from the loop's thread when the engine is stuck.
 
         Raises:
-            ConfigurationError: a setting is wrong.
+            ConfigurationError: a setting is invalid.
         """
         self._settings = settings
         self._database = Database(settings.database, application=f"infill-worker {worker}")
@@ -101,7 +101,7 @@ class WorkerProcess:
         """Start the event loop and the background tasks, and return this process.
 
         Raises:
-            ConfigurationError: the status port is taken or not allowed.
+            ConfigurationError: the status port is in use or not permitted.
         """
         self._thread.start()
         try:
@@ -112,7 +112,7 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Shut down: wait for the jobs under way, then stop the loop."""
+        """Shut down: wait for the running jobs, then stop the loop."""
         self._submit(self._stop()).result()
         self._end_loop()
 
@@ -122,14 +122,14 @@ class WorkerProcess:
         return self._engine_pool.stuck.is_set()
 
     def run_waiting_jobs(self, queue: str) -> None:
-        """Run jobs, `queue` first, until none is waiting; blocks (for Celery's threads)."""
+        """Run waiting jobs, `queue` first, until none are left; blocks the calling thread."""
         self._submit(self._run_waiting_jobs(queue)).result()
 
     def begin_shutdown(self) -> None:
         """Stop claiming, and release the jobs that are not done within `shutdown_seconds`.
 
-        A second call releases them at once. Called from the thread that reads signals, at any time:
-        it only schedules the work on the event loop.
+        A second call releases them at once. The thread that reads signals may call this at any
+        time, because it only schedules the work on the event loop.
         """
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._begin_shutdown)
@@ -149,7 +149,7 @@ class WorkerProcess:
         ]
 
     async def _poll_queues(self) -> None:
-        """Run waiting jobs every `sweep_seconds` without a ring, since rings may be lost."""
+        """Run waiting jobs every `sweep_seconds` even without a ring, because rings may be lost."""
         queues = cycle(self._heartbeat.queues)
         async with asyncio.TaskGroup() as runs:
             while not self._stopping.is_set():
@@ -209,7 +209,7 @@ class WorkerProcess:
         await self._close_threads()
 
     async def _close_threads(self) -> None:
-        """Wait for the threads, up to `CLOSING_SECONDS`: a store may hang for minutes."""
+        """Wait up to `CLOSING_SECONDS` for the threads, because a store may hang for minutes."""
         self.threads_stuck = self.engine_stuck
         try:
             async with asyncio.timeout(CLOSING_SECONDS):

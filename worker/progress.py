@@ -45,7 +45,7 @@ class ProgressReporter:
     def track(self, job: JobRecord) -> Iterator[Callable[[Progress], None]]:
         """Yield a callback for the progress of one attempt; delete the progress after the block.
 
-        A job with safety checker has no previews, because only finished images are checked.
+        Previews are dropped if the job uses the safety checker, which checks only finished images.
         """
         name = AttemptName(job.file_prefix, job.attempt)
         loop = asyncio.get_running_loop()
@@ -78,7 +78,7 @@ class ProgressReporter:
     def _store(self, name: AttemptName, progress: Progress) -> bool:
         """Store an attempt's latest progress; return whether to wake the writer.
 
-        If it has no preview, the one stored before is kept.
+        If `progress` has no preview, the preview stored before is kept.
         """
         with self._lock:
             is_first = not self._latest

@@ -7,10 +7,11 @@ from common.domain.record import ClaimedJob
 
 
 class Quarantine:
-    """Gate for one worker's claims: one claim at a time, and none while a suspect is held.
+    """Gate for one worker's claims: one claim at a time, and none while the worker holds a suspect.
 
     A suspect is a job that may have crashed a worker before. A claim returns either ordinary jobs
-    or one suspect. So a worker holds at most one suspect, and claims nothing while it runs.
+    or one suspect. So a worker holds at most one suspect, and does not claim while the suspect
+    runs.
     """
 
     def __init__(self) -> None:
@@ -22,7 +23,7 @@ class Quarantine:
     async def admit(self, claim: Callable[[], Awaitable[list[ClaimedJob]]]) -> list[ClaimedJob]:
         """Run `claim` when the gate is open, and return the claimed jobs.
 
-        Call `ended` for each of them when it has ended.
+        The caller must call `ended` for each of these jobs when it has ended.
         """
         await self._gate.acquire()
         suspect = False

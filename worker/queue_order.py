@@ -8,10 +8,11 @@ class QueueOrder:
 
     There is one queue for each model. A queue whose model is loaded comes before one whose model
     would have to be loaded, perhaps evicting another. A queue that has been skipped for
-    `patience_seconds` comes before all others; of several, the one skipped for longest.
+    `patience_seconds` comes before all others; if there are several such queues, the one skipped
+    for longest comes first.
 
-    A queue is skipped when an earlier queue had jobs, so that it was not asked. A queue that was
-    asked was either served or empty.
+    A queue is skipped if it was not asked because an earlier queue had jobs. A queue that was asked
+    was either served or empty.
     """
 
     def __init__(self, queues: Sequence[str], *, patience_seconds: float) -> None:
@@ -40,10 +41,10 @@ class QueueOrder:
         return overdue + sorted(others, key=lambda queue: queue not in loaded)
 
     def record_claim(self, order: Sequence[str], served: str | None, now: float) -> None:
-        """Record which queues were asked: those in `order` up to `served`, all if it is None.
+        """Record that the queues in `order` up to `served` were asked, or all if `served` is None.
 
-        The later ones count as skipped since `now` (seconds of a monotonic clock), unless they were
-        skipped already.
+        The queues after `served` count as skipped since `now` (seconds of a monotonic clock),
+        unless they were skipped already.
         """
         number = len(order) if served is None else order.index(served) + 1
         for queue in order[:number]:

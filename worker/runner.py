@@ -1,4 +1,4 @@
-"""The life of a claimed job: fetch, generate, upload, finish; start reading at `Runner._work`."""
+"""The life of a claimed job: fetch, generate, upload, finish; see `Runner._work` first."""
 
 import asyncio
 from functools import partial
@@ -66,13 +66,13 @@ class Runner:
         self._attempts: set[Attempt] = set()
 
     def stop_claiming(self) -> None:
-        """Claim no further jobs; jobs under way continue."""
+        """Stop claiming jobs; running jobs continue."""
         self._stopping = True
 
     def release_jobs(self) -> None:
-        """Stop jobs and requeue them for other workers; the attempt does not count.
+        """Stop the running jobs and release them to other workers; the attempts do not count.
 
-        Jobs whose images are generated get a little time to store them.
+        Jobs whose images are already generated have a short grace period to store them.
         """
         if self._releasing:
             return
@@ -81,7 +81,7 @@ class Runner:
             attempt.stop_for_shutdown(grace_seconds=self._grace_seconds)
 
     async def run_waiting_jobs(self, queue: str) -> int:
-        """Claim and run jobs until none is waiting, `queue` first; return how many were run.
+        """Claim and run waiting jobs, `queue` first, until none are left; return how many were run.
 
         Each claim fills all free slots. The next claim begins with the next queue, so that a long
         queue does not starve the others; see `QueueOrder`.
@@ -100,9 +100,9 @@ class Runner:
         return len(running)
 
     async def _admit(self, first_queue: str) -> list[ClaimedJob]:
-        """Wait for a free slot, and return jobs claimed for all free slots.
+        """Wait for a free slot, claim jobs for all free slots, and return them.
 
-        Slots that remain unused are released.
+        Slots without a job are released.
         """
         slots = await self._acquire_slots()
         admitted: list[ClaimedJob] = []

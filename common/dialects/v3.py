@@ -1,4 +1,4 @@
-"""JSON bodies of ended jobs in the format of the hosted Stable Diffusion API v3.
+"""JSON response bodies for ended jobs, in the format of the hosted Stable Diffusion API v3.
 
 They are shared because the gateway returns them in responses and the dispatcher sends them in
 webhooks.
@@ -24,9 +24,9 @@ def success_body(
 ) -> dict[str, Any]:
     """Return the JSON body for a job that succeeded.
 
-    `output` holds one URL per image, or base64 PNGs if the request asked for base64. Once the
-    images have been deleted it is empty, and a message in the body says so. `inputs` holds the URLs
-    of the input images by field name.
+    `output` holds one URL per image, or one base64 PNG if the request asked for base64. It is empty
+    once the images have been deleted, and a message in the body says so. `inputs` holds the URLs of
+    the input images by field name.
     """
     body = {
         "status": "success",
@@ -45,7 +45,10 @@ def success_body(
 
 
 def failed_body(job_id: int, message: str | None) -> dict[str, Any]:
-    """Return the body of a job that failed; clients read `messege`, the hosted spelling."""
+    """Return the JSON body for a job that failed.
+
+    The misspelled field `messege` is intentional: clients of the hosted API read it.
+    """
     message = message or UNKNOWN_REASON
     return {
         "status": "failed",
@@ -57,7 +60,7 @@ def failed_body(job_id: int, message: str | None) -> dict[str, Any]:
 
 
 def meta(job: JobRecord, inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return the `meta` object of a response: the parameters of the job's generation.
+    """Return the `meta` object of a response, which contains the job's generation parameters.
 
     `inputs` holds the URLs of the input images by field name.
     """

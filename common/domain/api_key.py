@@ -1,6 +1,6 @@
 """Format of API keys and admin keys, and the digest stored in place of a key.
 
-A key is a prefix for its kind, 37 random base62 characters (220 bits), and a checksum of 6
+A key consists of a prefix for its kind, 37 random base62 characters (220 bits), and a checksum of 6
 characters, so that invalid keys are usually rejected without a database query.
 """
 
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class KeyKind(StrEnum):
-    """The kind of a key, for tenants or for the admin API; the value is the key's prefix."""
+    """The kind of a key: tenant API key or admin key. The value is the key's prefix."""
 
     API = "inf_"
     ADMIN = "adm_"
@@ -44,7 +44,8 @@ def is_well_formed(key: str, kind: KeyKind = KeyKind.API) -> bool:
 def digest(key: str, pepper: str) -> bytes:
     """Return the HMAC-SHA256 of `key` under the secret `pepper`, stored in place of the key.
 
-    A stolen table of digests gives no access, and cannot be searched for keys without the pepper.
+    A stolen table of digests is useless without the pepper: digests are not accepted as keys, and
+    guessed keys cannot be compared with them.
     """
     return hmac.digest(pepper.encode(), key.encode(), hashlib.sha256)
 

@@ -53,7 +53,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryClaim:
-    """A dispatcher's claim of a delivery; valid while the row is `sending` with this attempt."""
+    """A dispatcher's claim on a delivery; valid while the row is `sending` with this attempt."""
 
     delivery_id: UUID
     attempt: int
@@ -63,9 +63,9 @@ class DeliveryClaim:
 class AttemptOutcome:
     """Outcome of one delivery attempt.
 
-    `error` is a one-word reason such as `timeout`, or None if a response came. `ended_by` is a
-    one-word reason why the delivery failed for good with this attempt, or None if it was delivered
-    or will be retried.
+    `error` is a one-word cause such as `timeout`, or None if a response was received. `ended_by` is
+    the one-word reason why the delivery failed permanently with this attempt, or None if it was
+    delivered or will be retried.
     """
 
     attempt: int
@@ -78,7 +78,7 @@ class AttemptOutcome:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord(AttemptOutcome):
-    """One delivery attempt: outcome, start of the response body, and time of the next attempt."""
+    """A delivery attempt: outcome, start of the response body, and time of the next attempt."""
 
     answer: str
     next_attempt_at: datetime | None
@@ -88,10 +88,10 @@ class AttemptRecord(AttemptOutcome):
 class DeliveryRecord:
     """One delivery; its `id` is sent to the receiver as `webhook-id`.
 
-    `attempts` counts all attempts, including unrecorded ones whose dispatcher died; `failures`
-    counts the failed attempts since the event or the last redelivery. `next_attempt_at` is None
-    unless the delivery is pending. `paused_until` is set while the circuit breaker of its origin is
-    open.
+    `attempts` counts all attempts, including those not recorded because the dispatcher died.
+    `failures` counts the failed attempts since the event or the last redelivery. `next_attempt_at`
+    is None unless the delivery is pending. `paused_until` is set while the circuit breaker of its
+    origin is open.
     """
 
     id: UUID

@@ -1,4 +1,4 @@
-"""The hierarchy of errors that the product raises on purpose.
+"""The hierarchy of errors that Infill raises deliberately.
 
 InfillError
 ├── PermanentError              repeating the same request would fail in the same way
@@ -37,7 +37,7 @@ def pluralize(number: int | str, noun: str) -> str:
 
 
 class InfillError(Exception):
-    """Base class of all errors raised on purpose; `code` is stable and machine-readable."""
+    """Base class of all errors raised deliberately; `code` is stable and machine-readable."""
 
     code: ClassVar[str] = "internal_error"
 
@@ -54,7 +54,7 @@ class PermanentError(InfillError):
 
 
 class AddressNotAllowedError(PermanentError):
-    """The outbound guard rejected an address; only `detail`, for the log, contains the reason."""
+    """The outbound guard rejected an address; the reason is only in `detail`, for the log."""
 
     code = "address_not_allowed"
 
@@ -66,7 +66,7 @@ class FetchRejectedError(PermanentError):
 
 
 class InvalidImageError(PermanentError):
-    """Bytes are not an acceptable image; the message names the field and the reason."""
+    """The bytes are not an acceptable image; the message names the field and the reason."""
 
     code = "invalid_image"
 
@@ -78,7 +78,7 @@ class UnsupportedRequestError(PermanentError):
 
 
 class RunTimeExceededError(PermanentError):
-    """The attempt exceeded the maximum run time of a job; no retry, as it would take as long."""
+    """The attempt exceeded the maximum run time; a retry would take as long, so none is made."""
 
     code = "run_time_exceeded"
 
@@ -95,7 +95,7 @@ class InvalidNameError(PermanentError):
 
 
 class InvalidLimitsError(PermanentError):
-    """Limits of a plan or tenant are invalid; `problems` maps each limit to its valid values."""
+    """Limits of a plan or tenant are invalid; `problems` maps each invalid limit to the problem."""
 
     code = "invalid_limits"
 
@@ -140,9 +140,9 @@ class TransientError(InfillError):
 
 
 class FetchFailedError(TransientError):
-    """An outbound request got no usable response: DNS, connection, time-out or HTTP 5xx.
+    """An outbound request failed: DNS error, connection error, time-out or HTTP 5xx.
 
-    `reason` is one word for metrics and the delivery log, such as `timeout` or `dns`.
+    `reason` is a one-word cause for metrics and the delivery log, such as `timeout` or `dns`.
     """
 
     code = "fetch_failed"
@@ -161,15 +161,14 @@ class StorageUnavailableError(TransientError):
 class DecodingFailedError(TransientError):
     """The process that decodes an image died or did not respond; the message names the field.
 
-    It is transient, because the image need not be the cause: the process may have run out of
-    memory.
+    It is transient, because the image may not be the cause: the process may have run out of memory.
     """
 
     code = "decoding_failed"
 
 
 class GenerationError(TransientError):
-    """The engine failed on this job: out of memory, not-a-number pixels, or an internal error."""
+    """The engine failed on this job: out of memory, NaN pixels, or an internal error."""
 
     code = "generation_failed"
 

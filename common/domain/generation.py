@@ -27,10 +27,10 @@ class GenerationRequest:
     the model's own scheduler.
 
     The mask options are applied in this order: `mask_invert` repaints the black area instead of the
-    white one; `mask_grow` widens the repainted area by that number of pixels, or narrows it if
-    negative; `mask_blur` softens its edge by a Gaussian of that radius in pixels. With
-    `mask_padding`, only the mask's bounding box plus that number of pixels is enlarged to the full
-    size, generated, and pasted back; None means that the whole image is generated.
+    white one; `mask_grow` grows the repainted area by that number of pixels, or shrinks it if
+    negative; `mask_blur` blurs the edge of the area with a Gaussian of that radius in pixels. If
+    `mask_padding` is set, the mask's bounding box, extended by that number of pixels, is cropped,
+    enlarged to the full size, generated, and pasted back; if None, the whole image is generated.
     """
 
     endpoint: Endpoint

@@ -1,4 +1,4 @@
-"""States of a job, and the claim of a worker."""
+"""States of a job, and a worker's claim on a job."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -43,7 +43,7 @@ FINAL_STATES: Final = frozenset(state for state, following in TRANSITIONS.items(
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's claim of a job; valid while the row is `running` with the same attempt.
+    """A worker's claim on a job; valid while the row is `running` with the same attempt.
 
     `attempt` is the fencing token: every claim increments it, and it never decreases.
     """
@@ -54,7 +54,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class EndedJob:
-    """A job that has just ended; `delivery_id` is None if it has no webhook to deliver."""
+    """A job that has just ended; `delivery_id` is None if no webhook has to be sent."""
 
     job_id: int
     file_prefix: UUID

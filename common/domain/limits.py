@@ -1,4 +1,4 @@
-"""Limits of a tenant: the limits of its plan, overridden by the tenant's own."""
+"""The limits of a tenant: the plan's limits, overridden by the tenant's own."""
 
 import math
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ MAX_MONTHLY_CREDITS: Final = 1e12
 class Limits:
     """The effective limits of one tenant; None means unlimited.
 
-    `weight` is the tenant's share of the GPUs relative to other tenants with waiting jobs: weight 2
-    gets twice as much as weight 1. `max_running` limits the tenant's running jobs over all queues,
-    `max_running_per_queue` in each queue. `max_pixels` is the maximum width × height of one image.
-    `models` are the names of the models that the tenant may use. A credit is a megapixel-step
-    (`GenerationRequest.cost`); a month is a calendar month in UTC. With `require_safety_checker`,
-    images are checked even if a request disables the safety checker.
+    `weight` is the tenant's share of the GPUs relative to other tenants with queued jobs: weight 2
+    gets twice as much as weight 1. `max_running` limits the tenant's running jobs in all queues
+    together, `max_running_per_queue` those in each queue. `max_pixels` is the maximum width ×
+    height of one image. `models` are the names of the models that the tenant may use. A credit is a
+    megapixel-step (`GenerationRequest.cost`); a month is a calendar month in UTC. With
+    `require_safety_checker`, images are checked even if a request disables the safety checker.
     """
 
     weight: float = 1.0
@@ -46,7 +46,8 @@ class Limits:
         """Return the limits merged from stored mappings; a later mapping overrides an earlier one.
 
         Raises:
-            InvalidLimitsError: names every unknown or invalid limit, and what would be valid.
+            InvalidLimitsError: a limit is unknown or invalid; the message names every such limit
+                and its valid values.
         """
         merged = {name: value for part in stored for name, value in part.items()}
         _check(merged)
@@ -92,7 +93,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 
 def _problem(name: str, value: Any) -> str | None:
-    """Return a description of the valid values if `value` is invalid for the limit, else None."""
+    """Return a description of the valid values of limit `name`, or None if `value` is valid."""
     match name:
         case "weight":
             good = _is_number(value) and MIN_WEIGHT <= value <= MAX_WEIGHT

@@ -17,12 +17,12 @@ _OURS: Final = (re.compile(_RESULT), re.compile(_INPUT))
 
 
 def tenant_prefix(tenant_id: int) -> str:
-    """Return the key prefix of all objects of a tenant, which no other tenant's objects have."""
+    """Return the prefix shared by the keys of all the tenant's objects, and by no other keys."""
     return f"{tenant_id}/"
 
 
 def result_key(tenant_id: int, file_prefix: UUID, attempt: int, index: int) -> str:
-    """Return the object key of image `index` (from 0) of one attempt.
+    """Return the object key of the image with `index` (from 0) that an attempt generates.
 
     Because the attempt is part of the key, two attempts of a job never write the same object: a
     worker whose lease expired cannot overwrite the images of the next attempt.
@@ -45,9 +45,10 @@ def parse_file_prefix(key: str) -> UUID | None:
 
 @dataclass(frozen=True, slots=True)
 class JobObjects:
-    """Which objects a job's row refers to.
+    """The objects that a job's row refers to.
 
-    `named` are the keys in its result and its inputs; it is empty once these objects were deleted.
+    `named` holds the object keys of the job's result and inputs; it is empty once these objects
+    have been deleted.
     """
 
     ended: bool

@@ -1,6 +1,6 @@
-"""Prompt enhancement: style words that suit the prompt's subject; the default negative prompt.
+"""Prompt enhancement with style words that suit the prompt's subject; default negative prompt.
 
-The choice of words depends on the prompt and the seed only, so every gateway returns the same
+The choice of style words depends on the prompt and the seed only, so every gateway returns the same
 prompt for the same request.
 """
 
@@ -17,7 +17,7 @@ DEFAULT_NEGATIVE_PROMPT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A subject of prompts: words that identify it, and alternatives for each part of a style."""
+    """A subject of prompts: words that identify it, and the options for each part of its style."""
 
     words: frozenset[str]
     looks: tuple[str, ...]
@@ -114,9 +114,9 @@ def enhance_prompt(prompt: str, seed: int) -> str:
 
 
 def find_subject(prompt: str) -> Subject:
-    """Return the subject most of whose words occur in the prompt, or the generic subject.
+    """Return the subject with the most words in the prompt, or the generic one if none matches.
 
-    A plural counts as its singular.
+    Plurals ending in `s` also match their singular.
     """
     spoken = re.findall(r"[a-z]+", prompt.lower())
     known = {*spoken, *(word.removesuffix("s") for word in spoken)}

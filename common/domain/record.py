@@ -82,7 +82,7 @@ class NewJob:
     request_digest: bytes | None = None
 
     def recorded(self, job_id: int, at: datetime) -> "JobRecord":
-        """Return the record of this job after its insertion as `job_id`, without a query."""
+        """Return the record of this job as inserted under the id `job_id` at the time `at`."""
         return JobRecord(
             id=job_id,
             tenant_id=self.tenant_id,
@@ -137,10 +137,10 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
-    """A job claimed by a worker, with the attempts it may have.
+    """A job claimed by a worker, with its maximum number of attempts.
 
-    `suspect` means that the worker of the previous attempt was lost, possibly because of this job,
-    so the job is now run alone.
+    `suspect` is true if the worker of the previous attempt was lost, possibly because of this job;
+    the job must then run alone in its worker.
     """
 
     record: JobRecord

@@ -12,7 +12,7 @@ MAX_DOUBLINGS = 20  # keeps 2**n small; after that many, any wait has reached MA
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Decision to retry the job at the time `at` or later; its row shows the error until then."""
+    """Decision to retry the job at `at` or later; until then, the job's row contains the error."""
 
     at: datetime
     code: str

@@ -15,10 +15,11 @@ from typing import Any, Final
 class SchedulerEntry:
     """A scheduler: a diffusers class, and the settings that distinguish it from its other variants.
 
-    `settings` override those of the model; all others keep the values that the model was trained
-    with (betas, prediction type, spacing). `aliases` are further names; of several entries with the
-    same class, only one has the class name as an alias. `most_steps` is the maximum number of
-    steps, None if unlimited; `evaluations` is the number of model evaluations per step.
+    `settings` override the model's own scheduler settings; all other settings keep the values that
+    the model was trained with (betas, prediction type, spacing). `aliases` are additional names; if
+    several entries have the same class, only one of them has the class name as an alias.
+    `most_steps` is the maximum number of steps, or None if unlimited; `evaluations` is the number
+    of model evaluations per step.
     """
 
     name: str
@@ -35,7 +36,7 @@ def find_scheduler(name: str) -> SchedulerEntry | None:
 
 
 def find_unsupported_reason(name: str) -> str | None:
-    """Return why a known scheduler of other services is not supported; None for an unknown name."""
+    """Return the reason why Infill does not support scheduler `name`, or None if it is unknown."""
     return _REASONS.get(_plain(name))
 
 
@@ -44,7 +45,7 @@ def _plain(name: str) -> str:
 
 
 def _spaced(*, karras: bool = False) -> dict[str, Any]:
-    """Return all settings for the spacing of noise levels, so that none of the model's remains."""
+    """Return a value for every noise-spacing setting, so that none of the model's own remains."""
     return {
         "use_karras_sigmas": karras,
         "use_exponential_sigmas": False,

@@ -8,9 +8,9 @@ Breakpoint = tuple[float, float, float]
 
 
 class PiecewiseLinearSum:
-    """A piecewise linear function, the sum of the effects of all breakpoints.
+    """A piecewise linear function, given by its jumps and changes of slope (`Breakpoint`).
 
-    It is 0 before the first breakpoint. Takes O(n log n) to build and O(log n) to evaluate.
+    It is 0 before the first breakpoint. Building it takes O(n log n), evaluating it O(log n).
     """
 
     def __init__(self, breakpoints: Iterable[Breakpoint]) -> None:
@@ -28,12 +28,12 @@ class PiecewiseLinearSum:
             self._slopes.append(slope)
 
     def __bool__(self) -> bool:
-        """Return whether the function has any breakpoint."""
+        """Return whether the function has any breakpoints."""
         return bool(self._positions)
 
     @property
     def total(self) -> float:
-        """The value after the last breakpoint, for functions that are constant from there."""
+        """The final value of the function, if it is constant after the last breakpoint."""
         return self._values[-1] if self._values else 0.0
 
     def value_at(self, position: float) -> float:

@@ -1,7 +1,7 @@
 """Model of a queue's engines, each of which serves all jobs of one worker at equal rates.
 
-A job that shares its engine with others, n jobs in total, takes n times as long as it would alone:
-each slot of a worker behaves like a separate engine with 1/n of the speed.
+If n jobs share an engine, each of them takes n times as long as it would alone, so each slot of a
+worker behaves like a separate engine with 1/n of the speed.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True)
 class _Remainder:
-    """The estimated work that remains of a running job.
+    """The estimated remaining work of a running job.
 
     `sharing` is the number of jobs on its engine, including itself; `left` is the remaining time in
-    seconds if it had the engine for itself.
+    seconds if it had the engine to itself.
     """
 
     job: RunningJob
@@ -35,7 +35,7 @@ class _Remainder:
 
 
 class Engines:
-    """Estimator of the time that jobs wait for a free slot, and of the time that they run."""
+    """Estimator of how long jobs wait for a free slot, and of how long they run."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class Engines:
     ) -> None:
         """Estimate the remaining work of the running jobs on `count` engines.
 
-        `slots_each` is how many jobs an engine can run at once; None if jobs are waiting, which
-        implies that all slots are taken. `typical` is the work of a typical job. Work is measured
-        in seconds of an engine that runs one job only.
+        `slots_each` is how many jobs an engine can run at once, or None if jobs are waiting,
+        because then all slots are taken. `typical` is the work of a typical job. Work is measured
+        in seconds of an engine that runs a single job.
         """
         self._count = count
         self._typical = typical
@@ -66,11 +66,11 @@ class Engines:
 
     @property
     def work_left(self) -> float:
-        """Total remaining work of the running jobs, in seconds of an engine with one job."""
+        """Total remaining work of the running jobs, in seconds of an engine with a single job."""
         return sum(each.left for each in self._running)
 
     def seconds_until_slot(self, work: float) -> float:
-        """Return the seconds until a slot is free for a job with `work` seconds ahead of it.
+        """Return the seconds until a slot is free for a job that has `work` seconds of work ahead.
 
         If a slot is free and no work is ahead, the job starts at once.
         """
@@ -81,10 +81,10 @@ class Engines:
         )
 
     def speed_up_after_others(self, seconds: float, *, others: float, at_once: int) -> float:
-        """Return `seconds` reduced by the speed-up once other tenants' jobs have finished.
+        """Return `seconds`, reduced because jobs run faster once other tenants' jobs have finished.
 
-        `seconds` is the time that one tenant's jobs, of which `at_once` run at a time, take on
-        shared engines; `others` is the work of the other tenants, in seconds.
+        `seconds` is the time that one tenant's jobs take on shared engines if `at_once` of them run
+        at a time; `others` is the work of the other tenants, in seconds.
         """
         for_others = self._count - at_once / self.jobs_each
         if self.jobs_each <= 1 or for_others <= 0:
@@ -93,10 +93,10 @@ class Engines:
         return min(seconds, until_alone + max(0.0, seconds - until_alone) / self.jobs_each)
 
     def generation_seconds_after(self, work: float, *, waiting: float, start: float) -> float:
-        """Return the run time in seconds of a job with `work` that starts in `start` seconds.
+        """Return the run time in seconds of a job that starts in `start` seconds.
 
-        Other jobs on its engine are then halfway through, on average; `waiting` is the work that
-        follows them, in seconds.
+        `work` is the job's own work, `waiting` that of all waiting jobs, both in seconds. The other
+        jobs on its engine are assumed to be halfway through, on average, when the job starts.
         """
         others = self.jobs_each - 1
         left = max(0.0, (self.work_left + waiting) / self._count - start)
@@ -107,7 +107,7 @@ class Engines:
         return work + min(others * work, max(0.0, left - others * saved))
 
     def generation_seconds_now(self, work: float) -> float:
-        """Return the run time in seconds of a job claimed now, by the least loaded worker."""
+        """Return the run time in seconds of a job that the least loaded worker claims now."""
         if self._idle or not self._running:
             return work
         fewest = min(each.sharing for each in self._running)
@@ -119,8 +119,8 @@ class Engines:
     ) -> float | None:
         """Return the seconds that a running job, claimed `seconds` ago, still needs.
 
-        `waiting` is the work of all waiting jobs, in seconds. Return None if the snapshot has no
-        such job.
+        `waiting` is the work of all waiting jobs, in seconds. Return None if no running job in the
+        snapshot has the same cost.
         """
         own = self._find(job, seconds)
         if own is None:
@@ -132,7 +132,10 @@ class Engines:
         return own.left + min(len(others) * own.left, beside + waiting / self._count)
 
     def _find(self, job: Workload, seconds: float) -> _Remainder | None:
-        """Return the running job most similar to this one; the snapshot has no job ids."""
+        """Return the running job most similar to this one, or None if none has the same cost.
+
+        Jobs are matched by cost and time since the claim, because the snapshot has no job ids.
+        """
         alike = [each for each in self._running if isclose(each.job.load.work, job.work)]
         return min(alike, key=lambda each: abs(each.job.seconds - seconds), default=None)
 
@@ -153,5 +156,5 @@ def _estimate_remainders(running: Sequence[RunningJob], pace: Pace) -> list[_Rem
 
 
 def _mean_overlap(others: Sequence[_Remainder], work: float) -> float:
-    """Return the mean work done on each of `others` while `work` is done on a job beside them."""
+    """Return the mean work done on each of `others` while a job beside them completes `work`."""
     return sum(min(work, each.left) for each in others) / len(others) if others else 0.0

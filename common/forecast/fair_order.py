@@ -1,4 +1,4 @@
-"""Work that is done for other tenants before a given job, under start-time fair queueing.
+"""The work done for other tenants before a given job starts, under start-time fair queueing.
 
 Source: Goyal, Vin and Cheng, "Start-time Fair Queueing", 1996. A tenant's next job starts when no
 other tenant has a smaller virtual time; the tenant's virtual time then grows by the job's cost
@@ -24,8 +24,8 @@ MEAN_OVERSHOOT: Final = 0.5
 class WaitingTenant:
     """An anonymous tenant with at least one waiting job in a queue.
 
-    `max_running` is its limit of running jobs, or None. One object can represent `count` similar
-    tenants.
+    `max_running` is the tenant's limit of running jobs, or None. `count` is the number of similar
+    tenants that the object represents.
     """
 
     virtual_time: float
@@ -36,14 +36,14 @@ class WaitingTenant:
 
     @property
     def virtual_time_per_job(self) -> float:
-        """The increase of the tenant's virtual time per job of typical size."""
+        """How much the tenant's virtual time increases with each job of average size."""
         return self.waiting.work / self.waiting.jobs / self.weight
 
     def breakpoints(self, pace: Pace) -> Iterator[Breakpoint]:
-        """Yield the breakpoints of the function from a start tag to the work served before it.
+        """Yield the breakpoints of the function that maps a start tag to the work served before it.
 
-        The function's value is in seconds of work. It is one job as soon as the tag exceeds the
-        tenant's virtual time, and from the second job on as many jobs as fit, plus half a job.
+        The work, in seconds, is one job as soon as the start tag exceeds the tenant's virtual time.
+        From the second job on, it is as many jobs as fit before the start tag, plus half a job.
         """
         jobs, step = self.waiting.jobs, self.virtual_time_per_job
         each = self.count * pace.seconds_for(self.waiting) / jobs
@@ -55,7 +55,7 @@ class WaitingTenant:
             yield self.virtual_time + (jobs - MEAN_OVERSHOOT) * step, 0.0, -each / step
 
     def seconds_before(self, tag: float, pace: Pace) -> float:
-        """Return the work in seconds done for this tenant before `tag`, as in `breakpoints`."""
+        """Return the work in seconds served before the start tag `tag`, as in `breakpoints`."""
         if tag <= self.virtual_time:
             return 0.0
         steps = (tag - self.virtual_time) / self.virtual_time_per_job
@@ -63,9 +63,9 @@ class WaitingTenant:
         return self.count * jobs * pace.seconds_for(self.waiting) / self.waiting.jobs
 
     def seconds_within_limit(self, seconds: float, pace: Pace, engine_share: float) -> float:
-        """Return the work in seconds that the tenant's limit of running jobs allows in `seconds`.
+        """Return the work in seconds that the limit of running jobs allows within `seconds`.
 
-        `engine_share` is the part of an engine's capacity that one running job gets.
+        `engine_share` is the fraction of an engine that one running job gets.
         """
         rate = max(0, self.max_running or 0) * engine_share
         return self.count * min(pace.seconds_for(self.waiting), rate * seconds)
@@ -79,10 +79,10 @@ def make_waiting_tenant(
     *,
     max_running: int | None = None,
 ) -> WaitingTenant | None:
-    """Return a tenant with its waiting work estimated from `backlog`; None if it has no jobs.
+    """Return a tenant whose waiting work is estimated from `backlog`, or None if it has no jobs.
 
-    `next_jobs` are the tenant's first `SAMPLED_JOBS` jobs. If there are fewer, they are all of its
-    jobs, and `backlog`, which was counted earlier, is ignored.
+    `next_jobs` are the tenant's first `SAMPLED_JOBS` jobs. If there are fewer, the tenant has no
+    other jobs, and `backlog`, which may be out of date, is ignored.
     """
     if next_jobs.jobs < 1 or next_jobs.work <= 0:
         return None
@@ -93,9 +93,9 @@ def make_waiting_tenant(
 
 
 def extrapolate_tenants(known: Sequence[WaitingTenant], unread: int) -> list[WaitingTenant]:
-    """Return an object for `unread` more tenants, each like the mean of the known ones.
+    """Return one object that represents `unread` more tenants, each like the average known tenant.
 
-    Their virtual time is that of the last known tenant.
+    Their virtual time is the last known tenant's.
     """
     if not known or unread <= 0:
         return []
@@ -125,7 +125,7 @@ class QueueContention:
         pace: Pace,
         engine_share: float = 1.0,
     ) -> None:
-        """Sum up the work of all tenants; a running job gets `engine_share` of an engine."""
+        """Sum up the work of all tenants; `engine_share` is the fraction of an engine per job."""
         self._virtual_time = virtual_time
         self._pace = pace
         self._engine_share = engine_share
@@ -154,10 +154,10 @@ class QueueContention:
     def seconds_before(
         self, tag: float, *, within: float | None = None, without: WaitingTenant | None = None
     ) -> float:
-        """Return the work in seconds that all tenants except `without` get before the start `tag`.
+        """Return the work in seconds that all tenants except `without` get before start tag `tag`.
 
-        Tenants held back by their limits of running jobs get no more than these limits allow in
-        `within` seconds (None: unlimited).
+        Tenants held back by their limits of running jobs get at most what these limits allow within
+        `within` seconds (None: any amount).
         """
         free, limited = self._free.value_at(tag), self._limited.value_at(tag)
         in_time = None if within is None else self._limited_in_time.value_at(within)
@@ -173,7 +173,7 @@ class QueueContention:
         return each.max_running is not None and each.virtual_time < self._virtual_time
 
     def _breakpoints_in_time(self, each: WaitingTenant) -> Iterator[Breakpoint]:
-        """Yield the breakpoints of the function from a time to the work allowed by then."""
+        """Yield the breakpoints of the function that maps a time to the work allowed by then."""
         rate = (each.max_running or 0) * self._engine_share
         if rate > 0:
             yield 0.0, 0.0, each.count * rate

@@ -1,4 +1,4 @@
-"""Forecast of when a tenant's jobs start and end under fair queueing."""
+"""Forecast of when the jobs of a tenant start and end under fair queueing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,9 +24,9 @@ class QueueSnapshot:
     """The state of a queue across all tenants, without their identities.
 
     `waiting_tenants` are ordered by virtual time, smallest first; `unread_tenants` is the number of
-    further tenants behind them. `virtual_time` is the queue's own, `last_job_id` the latest job id
-    of any queue. `engine_share` is the part of the engines' time that is available to this queue,
-    less than 1 if their workers serve other queues too.
+    further tenants behind them. `virtual_time` is the queue's virtual time; `last_job_id` is the
+    greatest job id in all queues. `engine_share` is the fraction of the engines' time that is
+    available to this queue; it is less than 1 if their workers serve other queues too.
     """
 
     waiting_tenants: Sequence[WaitingTenant] = ()
@@ -44,8 +44,8 @@ class TenantPosition:
     """The state of one tenant in a queue: its waiting jobs, its virtual time and its limit.
 
     `max_running` is the tenant's limit of running jobs in this queue, or None; `running` lists its
-    running jobs, and is filled only if there is a limit. `backlog` is its waiting work in
-    megapixel-steps, as last counted.
+    running jobs, and is filled only if there is a limit. `backlog` is the tenant's waiting
+    work in megapixel-steps, as last counted.
     """
 
     queued: TenantBacklog
@@ -57,7 +57,7 @@ class TenantPosition:
     running: Sequence[RunningJob] = ()
 
     def as_waiting_tenant(self) -> WaitingTenant | None:
-        """Return this tenant in the form of a queue snapshot; None if a snapshot would omit it."""
+        """Return the tenant as a snapshot would contain it, or None if a snapshot would omit it."""
         if not self.has_ready:
             return None
         return make_waiting_tenant(
@@ -70,7 +70,7 @@ class TenantPosition:
 
 
 class Forecast:
-    """Start and end times for the jobs of one queue, computed from one snapshot of it."""
+    """Start and end times of the jobs of one queue, computed from one snapshot of the queue."""
 
     def __init__(self, snapshot: QueueSnapshot, *, worker_slots: int = 1) -> None:
         """Prepare the forecast; `worker_slots` is how many jobs one worker runs at once."""
@@ -98,9 +98,10 @@ class Forecast:
     def seconds_until_start(
         self, own: TenantPosition, ahead: Workload, *, elapsed: float = 0.0
     ) -> float:
-        """Return the seconds until a job starts that has `ahead` of its tenant's jobs before it.
+        """Return the seconds until a waiting job starts.
 
-        `own` is that tenant's position; `elapsed` is the age of the snapshot in seconds.
+        `own` is the position of the job's tenant; `ahead` is the workload of the tenant's jobs that
+        are claimed before the job; `elapsed` is the age of the snapshot in seconds.
         """
         wait = max(self._seconds_until_served(own, ahead), self._seconds_of_own_limit(own, ahead))
         return max(0.0, wait - elapsed)
@@ -152,9 +153,9 @@ class Forecast:
         return _find_fixed_point(wait, at_most=wait(None))
 
     def _work_ahead(self, own: TenantPosition, ahead: Workload, within: float | None) -> float:
-        """Return the work ahead of a job in seconds: its tenant's `ahead` plus other tenants'.
+        """Return the work ahead of a job in seconds: `ahead`, plus the other tenants' work.
 
-        Other tenants get no more than their limits of running jobs allow in `within` seconds.
+        Other tenants get at most what their limits of running jobs allow within `within` seconds.
         """
         others = self._contention.seconds_before(
             self._start_tag(own, ahead.work), within=within, without=self._own_waiting_tenant(own)
@@ -195,7 +196,7 @@ class Forecast:
         return start + work_ahead / own.weight
 
     def _own_waiting_tenant(self, own: TenantPosition) -> WaitingTenant | None:
-        """Return this tenant's entry among the snapshot's waiting tenants, None if missing."""
+        """Return this tenant as contained in `waiting_tenants`, or None if it is missing there."""
         first, snapshot = own.queued.first_id, self._snapshot
         if first is None or first > snapshot.last_job_id or not snapshot.waiting_tenants:
             return None  # all its jobs were recorded after the snapshot
@@ -208,7 +209,7 @@ class Forecast:
 def _find_fixed_point(wait: Callable[[float], float], *, at_most: float) -> float:
     """Return the time t for which wait(t) = t, found by doubling and bisection.
 
-    It exists because `wait` is concave: it rises ever more slowly.
+    Such a t exists because `wait` is concave: it grows more and more slowly.
     """
     low = high = wait(0.0)
     while high < at_most and wait(high) > high:

@@ -1,4 +1,4 @@
-"""Speed of a model, fitted to its latest jobs."""
+"""The speed of a model, estimated from its latest jobs."""
 
 import math
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class SpeedSamples:
-    """Sums over a queue's latest succeeded jobs; costs in megapixel-steps, times in seconds."""
+    """Sums over a queue's latest succeeded jobs: costs in megapixel-steps, times in seconds."""
 
     count: int = 0
     cost: float = 0.0
@@ -45,7 +45,7 @@ class SpeedSamples:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Engine time of jobs, in seconds per megapixel-step plus fixed seconds per job."""
+    """Engine time of jobs: seconds per megapixel-step, plus a fixed number of seconds per job."""
 
     seconds_per_unit: float
     seconds_per_job: float = 0.0
@@ -58,8 +58,8 @@ class Pace:
     def fit(cls, samples: SpeedSamples) -> Self | None:
         """Return the pace fitted to the samples, or None if there are none.
 
-        Uses least squares if the costs vary enough to separate the two parts and neither part comes
-        out negative; otherwise all time is attributed to the cost.
+        Uses least squares if the costs vary enough to separate the two parts and neither part is
+        negative; otherwise attributes all time to the cost.
         """
         if samples.count == 0 or samples.cost <= 0:
             return None

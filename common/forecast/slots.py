@@ -1,14 +1,17 @@
-"""Estimate of the time until one of several slots is free, if jobs are started in order."""
+"""Estimate of the time until one of several slots is free if jobs are started in order."""
 
 from bisect import bisect_left
 from collections.abc import Iterable
 
 
 class Slots:
-    """Slots, of engines or of a tenant's limit of running jobs, that each take the next job."""
+    """The slots of engines, or of a tenant's limit of running jobs; jobs take them in order."""
 
     def __init__(self, busy: Iterable[float], *, count: int) -> None:
-        """Create `count` slots (at least 1); `busy` has the remaining seconds of each busy slot."""
+        """Create `count` slots (at least 1).
+
+        `busy` holds the seconds until each busy slot is free; all other slots are free.
+        """
         self._free_in = sorted(max(0.0, seconds) for seconds in busy)
         self._idle = max(0, count - len(self._free_in))
         # `_to_level[i]`: seconds of work that keep all slots before slot i busy until it is free.
@@ -21,9 +24,9 @@ class Slots:
     def seconds_until_free(self, work: float, *, typical: float) -> float:
         """Return the seconds until a slot is free after `work` seconds of jobs have been started.
 
-        Work is not divisible: when the last job ahead starts, the other slots are in the middle of
-        their jobs, with half of a `typical` job (in seconds) left on average. With this correction
-        the result is exact for equal jobs whose ends are evenly spread.
+        A job occupies a whole slot, so when the last job ahead starts, the other slots still have
+        half of a `typical` job (in seconds) left on average. The result is corrected for this, and
+        is exact for equal jobs that end at regular intervals.
         """
         if work < self._idle * typical:
             return 0.0  # fewer jobs than idle slots

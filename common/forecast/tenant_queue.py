@@ -23,7 +23,7 @@ class JobRange:
         return self.load.scale(min(1.0, max(0.0, share)))
 
     def with_job(self, job_id: int, load: Workload) -> "JobRange":
-        """Return a range extended by one job."""
+        """Return this range extended by one job."""
         return JobRange(
             self.priority, min(self.first_id, job_id), max(self.last_id, job_id), self.load + load
         )
@@ -32,10 +32,10 @@ class JobRange:
 class TenantBacklog:
     """A tenant's waiting jobs in one queue, in the order of claims: by priority, then id.
 
-    The first jobs are known individually, later ones as `ranges` that get longer with the position.
-    If the backlog was too long to be read completely, only the total work of the rest is known,
-    from `total`. `greatest_id` is the greatest id of all waiting jobs; `first_id` the smallest id
-    read, None if there are no jobs. Jobs accepted after the backlog was read are added one by one.
+    The first `ranges` contain one job each, later ranges contain more and more jobs. If the backlog
+    was too long to be read completely, `total` is the load of all jobs, including unread ones.
+    `greatest_id` is the greatest id of all waiting jobs; `first_id` is the smallest id read, or
+    None if there are no jobs. Jobs accepted after the backlog was read are added one by one.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class TenantBacklog:
         )
 
     def add_job(self, priority: int, job_id: int, load: Workload) -> None:
-        """Add a job accepted after the backlog was read; ignore one that the backlog contains."""
+        """Add a job accepted after the backlog was read; do nothing if the backlog contains it."""
         if job_id > self._greatest_id:
             known = self._added.get(priority, JobRange(priority, job_id, job_id, Workload()))
             self._added[priority] = known.with_job(job_id, load)
@@ -88,7 +88,7 @@ class TenantBacklog:
         return known + within.load_before(job_id) if within.priority == priority else known
 
     def _unread_load_before(self, priority: int, job_id: int) -> Workload:
-        """Return the load of the unread jobs that are ahead of a job, interpolated by its id."""
+        """Return the load of the unread jobs ahead of a job, interpolated by the job's id."""
         read = self._before[-1]
         unread = Workload(
             max(0.0, self._counted.jobs - read.jobs), max(0.0, self._counted.work - read.work)

@@ -38,7 +38,7 @@ ISATAP: Final = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
 @dataclass(frozen=True, slots=True)
 class AddressRules:
-    """Allowed addresses: public ones and networks the operator allowed, except denied networks."""
+    """Rules that allow public addresses and the `opened` networks, except the `denied` networks."""
 
     opened: tuple[Network, ...] = ()
     denied: tuple[Network, ...] = ()
@@ -67,7 +67,7 @@ def is_public(address: Address) -> bool:
 
 
 def _is_alternative_notation(address: Address) -> bool:
-    """Return whether `address` is in a form that comparisons with networks would miss.
+    """Return whether `address` is in a form that would bypass the comparison with networks.
 
     These forms are IPv4-mapped IPv6 addresses and IPv6 addresses with a scope id.
     """

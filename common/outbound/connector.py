@@ -1,4 +1,4 @@
-"""Connections to checked addresses; no other module opens outgoing connections for tenants."""
+"""Connections to checked addresses; only this module opens connections to tenants' addresses."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ ATTEMPT_SECONDS: Final = 3.0  # for each but the last, so that a dead address le
 
 
 def is_this_machine(address: Address) -> bool:
-    """Return whether `address` is one of this machine's own; reads kernel routes, sends nothing."""
+    """Return whether `address` belongs to this machine; asks the kernel, and sends no packets."""
     family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -35,8 +35,8 @@ def is_this_machine(address: Address) -> bool:
 class Connector:
     """Connector that resolves a name once, checks all its addresses, and connects to one of them.
 
-    The name itself is used afterwards only for SNI and the Host header. As it is not resolved
-    again, a changed DNS record cannot redirect the connection (DNS rebinding).
+    After that, the name is used only for SNI and the Host header. It is not resolved again, so that
+    a changed DNS record cannot redirect the connection (DNS rebinding).
     """
 
     addresses: AddressRules
@@ -45,11 +45,11 @@ class Connector:
     tls: Callable[[], ssl.SSLContext]
 
     async def connect(self, target: Target) -> CappedStream:
-        """Return a connection to the target, with TLS for https.
+        """Connect to the target, with TLS for https, and return the stream.
 
         Raises:
-            AddressNotAllowedError: an address of the name is not allowed.
-            ExchangeError: the name does not resolve, or no address accepts a connection.
+            AddressNotAllowedError: the host name resolves to an address that is not allowed.
+            ExchangeError: the host name does not resolve, or no connection could be made.
         """
         addresses = await self._resolve(target)
         for address in addresses:

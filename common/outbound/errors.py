@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Reason why an exchange failed, as one word for metrics and the delivery log."""
+    """The one-word reason why an exchange failed, for metrics and the delivery log."""
 
     DNS = "dns"  # the name did not resolve in time
     CONNECT = "connect"  # no address accepted the connection

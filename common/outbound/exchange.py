@@ -29,7 +29,7 @@ CONNECTION_ERRORS: Final = (RemoteProtocolError, ExchangeError, OSError)
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A response whose head has been read; header names are lower-case, repeated headers joined."""
+    """A response whose head has been read; header names are lower case, repeated headers joined."""
 
     status: int
     headers: Mapping[str, str]
@@ -38,19 +38,19 @@ class HttpResponse:
 
     @property
     def is_encoded(self) -> bool:
-        """Whether the body is compressed, although the request asked for `identity`."""
+        """Whether the body has a content encoding, although the request asked for `identity`."""
         return self.headers.get("content-encoding", "identity").lower() != "identity"
 
     @property
     def declared_bytes(self) -> int:
-        """Length of the body by its Content-Length header, 0 if there is none."""
+        """The length of the body according to the Content-Length header; 0 if it is missing."""
         return int(self.headers.get("content-length", 0))
 
     async def read(self, limit: int, *, may_be_cut: bool = False) -> bytes:
-        """Return at most `limit` bytes of the body.
+        """Read and return at most `limit` bytes of the body.
 
-        With `may_be_cut`, return the part received if the connection breaks before the end of the
-        body.
+        With `may_be_cut`, return the bytes received so far if the connection breaks before the end
+        of the body.
         """
         self.stream.allowance += FRAMING * limit
         body = bytearray()
@@ -78,8 +78,8 @@ async def send_request(
     """Send a request and yield the response once its head is read; then close the connection.
 
     Raises:
-        AddressNotAllowedError: the name resolves to an address that is not allowed.
-        ExchangeError: no response, or a malformed one, was received.
+        AddressNotAllowedError: the host name resolves to an address that is not allowed.
+        ExchangeError: no response was received, or the response is malformed.
     """
     stream = await connector.connect(target)
     url = URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)

@@ -33,7 +33,7 @@ POST: Final = "could not deliver the webhook"
 
 @dataclass(frozen=True, slots=True)
 class WebhookResponse:
-    """The receiver's response to a webhook; header names are lower-case.
+    """The receiver's response to a webhook; header names are lower case.
 
     `excerpt` is the start of the body, or empty if the body is compressed.
     """
@@ -47,8 +47,9 @@ class WebhookResponse:
 class Guard:
     """HTTP client for tenant-supplied addresses, restricted to allowed ones.
 
-    Each request has its own connection, so none is shared between tenants. No proxy or credential
-    is taken from the environment, and nothing is retried. An instance belongs to one event loop.
+    Each request has its own connection, so tenants never share a connection. Proxies and
+    credentials in the environment are ignored, and failed requests are not retried. An instance
+    belongs to one event loop.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class Guard:
         )
 
     def check(self, url: str, *, webhook: bool = False) -> Target:
-        """Return the parsed URL after all checks that need no DNS; does no I/O.
+        """Parse the URL and run all checks that are possible without DNS or other I/O.
+
+        With `webhook`, the rules for webhook URLs apply.
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
@@ -80,13 +83,14 @@ class Guard:
         return target
 
     async def fetch(self, url: str) -> bytes:
-        """Return an image file, following up to 3 redirects, each checked like the first URL.
+        """Download the image file at `url`; up to 3 redirects are checked and followed.
 
         Raises:
             AddressNotAllowedError: the address, or the target of a redirect, is not allowed.
             FetchRejectedError: the response is unusable: 4xx, too large, compressed, too many
                 redirects.
-            FetchFailedError: no response, or a 5xx response, was received; `reason` is one word.
+            FetchFailedError: no response or a 5xx response was received; `reason` is a one-word
+                cause, such as `timeout`.
         """
         target = self.check(url)
         async with _deadline(self._settings.image_timeout_seconds, FETCH):
@@ -112,12 +116,13 @@ class Guard:
     ) -> WebhookResponse:
         """Send a webhook and return the receiver's response, whatever its status.
 
-        `timeout_seconds` covers everything from DNS to the end of the response; at most
-        `response_bytes` of its body are read. Redirects are not followed.
+        `timeout_seconds` covers everything from DNS to the end of the response. At most
+        `response_bytes` bytes of the response body are read. Redirects are not followed.
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
-            FetchFailedError: no response was received in time; `reason` is one word.
+            FetchFailedError: no response was received in time; `reason` is a one-word cause, such
+                as `timeout`.
         """
         target = self.check(url, webhook=True)
         begun = monotonic()
@@ -138,7 +143,7 @@ class Guard:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """TLS context of all connections, created once, as loading certificates takes time."""
+        """TLS context of all connections; created once, because loading certificates is slow."""
         context = self._given_tls or default_ssl_context()
         context.set_alpn_protocols(["http/1.1"])
         context.hostname_checks_common_name = False  # subject alternative names only, as browsers
@@ -173,7 +178,8 @@ def _make_resolver(settings: OutboundSettings) -> ThreadedResolver | NameserverR
 async def _deadline(seconds: float, failure: str) -> AsyncIterator[None]:
     """Apply a deadline to the block, and convert its errors to errors that a tenant may see.
 
-    Except for time-outs, all failures have the same message, which does not reveal open ports.
+    All failures except time-outs have the same message, so that open ports are not revealed.
+    `failure` is the start of every message.
     """
     try:
         async with asyncio.timeout(seconds):

@@ -1,4 +1,4 @@
-"""Parse the host of a URL as a domain name or a literal IP address; pure functions."""
+"""Parse the host of a URL as a domain name or an IP literal; pure functions."""
 
 import re
 import unicodedata
@@ -17,7 +17,7 @@ _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 def parse_host(text: str) -> tuple[str, Address | None]:
-    """Return the normalized host of a URL, and the IP address if the host is a literal one.
+    """Return the normalized host of a URL, and its IP address if the host is an IP literal.
 
     Raises:
         ValueError: the host is not valid; the message says why.

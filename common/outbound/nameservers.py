@@ -21,8 +21,8 @@ MAX_RESPONSE_BYTES: Final = 1232  # fits into one packet on every network: some 
 class _UdpOnlyNameserver(Do53Nameserver):
     """A DNS server that is queried over UDP only.
 
-    After a truncated response a query would be repeated over TCP, where a hostile zone can send 64
-    kB, which would block the event loop for half a second while being parsed.
+    Otherwise a query with a truncated response would be repeated over TCP, where a hostile zone can
+    send 64 kB; parsing them would block the event loop for half a second.
     """
 
     async def async_query(
@@ -43,9 +43,9 @@ class _UdpOnlyNameserver(Do53Nameserver):
 
 
 class NameserverResolver:
-    """Resolver that queries given DNS servers: no hosts file, no search list, no cache.
+    """Resolver that queries the given DNS servers, without a hosts file, search list or cache.
 
-    A look-up needs no thread, and ends when its caller is cancelled.
+    Look-ups run on the event loop, and end when their caller is cancelled.
     """
 
     def __init__(self, servers: Sequence[NameServer], *, timeout_seconds: float) -> None:
@@ -69,7 +69,7 @@ class NameserverResolver:
         return [address for query in queries for address in query.result()]
 
     async def aclose(self) -> None:
-        """Do nothing, because look-ups end with their callers."""
+        """Do nothing, because every look-up ends with its caller."""
 
     async def _query(self, host: str, family: str) -> list[Address]:
         try:

@@ -1,4 +1,4 @@
-"""Name resolution by the system, in separate threads so that a hung DNS server blocks nothing."""
+"""Name resolution by the system, in separate threads because a DNS server may hang."""
 
 import asyncio
 import socket
@@ -34,8 +34,8 @@ def resolve_host(host: str, port: int) -> list[Address]:
 class ThreadedResolver:
     """The system's resolver in a separate thread pool, with one look-up per name at a time.
 
-    Requests for the same name share a look-up, so that a hanging name occupies only one thread. The
-    event loop's default thread pool is never blocked by DNS.
+    Requests for the same name share a look-up, so that a look-up that hangs occupies only one
+    thread. The event loop's default thread pool is not used, so DNS cannot block it.
     """
 
     def __init__(self, resolve_host: ResolveHost = resolve_host) -> None:
@@ -59,7 +59,7 @@ class ThreadedResolver:
         return await asyncio.shield(lookup)
 
     async def aclose(self) -> None:
-        """Cancel all look-ups; a thread blocked in one ends when the system call returns."""
+        """Cancel all look-ups; threads in a system call end when the call returns."""
         for lookup in list(self._lookups.values()):
             lookup.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Rules for a URL's scheme, port, host name and literal address; checked without DNS."""
+"""Rules for a URL's scheme, port and host (a name or an IP literal); checked without DNS."""
 
 from dataclasses import dataclass
 from typing import Final, Self
@@ -21,7 +21,7 @@ INTERNAL_NAMES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The operator's outbound rules, prepared from the settings for checking targets."""
+    """The operator's rules for outbound requests, prepared from the settings."""
 
     addresses: AddressRules
     ports: frozenset[int]
@@ -47,10 +47,10 @@ class Rules:
         )
 
     def check(self, target: Target, *, webhook: bool) -> None:
-        """Raise unless `target` is allowed; does not resolve its name.
+        """Raise unless `target` is allowed; does not resolve its host name.
 
         Raises:
-            AddressNotAllowedError: its scheme, port, name or literal address is not allowed.
+            AddressNotAllowedError: its scheme, port, host name or IP literal is not allowed.
         """
         if webhook and self.webhooks_https_only and target.scheme != "https":
             raise not_allowed_error("webhooks are https only")

@@ -11,8 +11,8 @@ from common.outbound.errors import ExchangeError, Reason
 class CappedStream(AsyncNetworkStream):
     """A connection to a peer; `allowance` is the number of bytes that may still be read.
 
-    Counting all bytes on the wire also bounds what limits on headers and body miss: floods of
-    interim responses, chunk extensions of kilobytes, endless trailers.
+    All bytes on the wire count, so that the limit also covers what limits on headers and body would
+    miss: floods of interim responses, long chunk extensions, endless trailers.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class CappedStream(AsyncNetworkStream):
         self._unsent = bytearray()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 the base class's signature
-        """Send buffered data, then return up to `max_bytes`; empty at the end of the stream.
+        """Send buffered data, then read up to `max_bytes`; return b"" at the end of the stream.
 
         Raises:
             ExchangeError: the allowance is used up.
@@ -47,7 +47,7 @@ class CappedStream(AsyncNetworkStream):
     async def aclose(self) -> None:
         """Abort the connection and discard unsent data.
 
-        An orderly close could hang on a peer that never reads or never ends its TLS session.
+        A graceful close could hang if the peer never reads or never ends its TLS session.
         """
         self._writer.transport.abort()
 

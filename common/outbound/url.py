@@ -30,8 +30,8 @@ _PRINTABLE: Final = string.ascii_letters + string.digits + string.punctuation
 class Target:
     """The parsed URL of a request.
 
-    `host` is an ASCII name or an IP address in its shortest notation; in the latter case, `literal`
-    is the same address. `path` is path and query, encoded as sent to the server.
+    `host` is an ASCII name or an IP address in its shortest notation; if it is an IP address,
+    `literal` is the parsed address. `path` is the path and query, encoded as sent to the server.
     """
 
     scheme: str
@@ -42,13 +42,13 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """The value of the Host header: host, and port unless it is the default."""
+        """The value of the Host header: the host, and the port unless it is the default port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, by which delivery limits and circuit breakers are keyed."""
+        """Scheme, host and port: the key of delivery limits and circuit breakers."""
         return f"{self.scheme}://{self.authority}"
 
 
@@ -58,10 +58,10 @@ def not_allowed_error(reason: str) -> AddressNotAllowedError:
 
 
 def parse_url(url: str) -> Target:
-    """Return the parsed URL; reject every form that parsers could interpret differently.
+    """Parse a URL; reject everything that different parsers could interpret differently.
 
     Raises:
-        AddressNotAllowedError: not an http or https URL with a valid host and port.
+        AddressNotAllowedError: the URL is not an http or https URL with a valid host and port.
     """
     if len(url) > MAX_URL:
         raise not_allowed_error("longer than 2048 characters")
@@ -96,7 +96,7 @@ def resolve_redirect(target: Target, location: str) -> Target:
     """Return the target of a redirect, parsed as strictly as the first URL.
 
     Raises:
-        AddressNotAllowedError: not a valid URL, or a redirect from https to http.
+        AddressNotAllowedError: `location` is not valid, or redirects from https to http.
     """
     # Checked before joining, because urljoin drops tabs and line ends silently.
     if _FORBIDDEN.search(location):

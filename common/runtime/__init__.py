@@ -1,1 +1,1 @@
-"""Utilities shared by all processes: clock, logs, metrics, health endpoints, threads, caches."""
+"""Utilities shared by all processes, such as clock, logs, metrics, health endpoints and caches."""

@@ -18,5 +18,5 @@ async def wait_for_event(event: asyncio.Event, seconds: float) -> None:
 
 
 def run_in_thread(threads: Executor, work: Callable[[], T]) -> asyncio.Future[T]:
-    """Run `work` in a thread pool with the caller's context variables, which logs need."""
+    """Run `work` in a thread pool with the caller's context variables, which log lines include."""
     return asyncio.get_running_loop().run_in_executor(threads, copy_context().run, work)

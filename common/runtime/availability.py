@@ -1,4 +1,4 @@
-"""Track whether a dependency, such as Redis, is available; log only changes."""
+"""Track whether a dependency, such as Redis, is available; only changes are logged."""
 
 import structlog
 
@@ -21,7 +21,7 @@ class Availability:
             log.info("dependency_available", dependency=self._dependency)
 
     def mark_unavailable(self, error: Exception) -> None:
-        """Record that the dependency did not respond; log only the type of the error."""
+        """Record that the dependency did not respond; only the error's type is logged."""
         if self.is_available:
             self.is_available = False
             cause = getattr(error, "orig", None) or error

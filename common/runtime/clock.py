@@ -10,5 +10,5 @@ def utc_now() -> datetime:
 
 
 def monotonic() -> float:
-    """Return monotonic seconds for measuring durations; the zero point is arbitrary."""
+    """Return the monotonic time in seconds, for measuring durations; its zero is arbitrary."""
     return time.monotonic()

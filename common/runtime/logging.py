@@ -27,7 +27,8 @@ WITHHELD: Final = "(withheld: it quotes a row)"
 def configure_logging(settings: TelemetrySettings, *, process: str) -> None:
     """Send all logs of this process to standard output, with the field `process` on every line.
 
-    Values bound by `structlog.contextvars`, such as `job_id`, `attempt` and `tenant_id`, are added.
+    Values bound with `structlog.contextvars`, such as `job_id`, `attempt` and `tenant_id`, are
+    added to each line.
 
     Raises:
         ConfigurationError: the log level does not exist.
@@ -73,7 +74,7 @@ def _before_rendering(process: str) -> list[Processor]:
 
 
 def _traceback(exc_info: ExcInfo) -> str:
-    """Format an exception without rows quoted by Postgres, as they contain tenants' data."""
+    """Format an exception without rows quoted by Postgres, because they hold tenants' data."""
     text = "".join(traceback.format_exception(*exc_info)).removesuffix("\n")
     for error in _chain(exc_info[1]):
         if isinstance(error, PostgresError) and error.detail:

@@ -17,9 +17,9 @@ def acting_on_signals(
     """Call `act` in a separate thread for each signal received while the block runs.
 
     Python runs signal handlers only in the main thread, between two bytecodes. If the main thread
-    is blocked on a lock, a handler may wait until the lock is free: in a worker that waits for its
-    jobs, until they are done. But the interpreter writes the signal's number to a socket at once,
-    and the thread reads it there.
+    is blocked on a lock, a handler may be delayed until the lock is free: in a worker that waits
+    for its jobs, until the jobs have ended. But the interpreter writes the signal's number to a
+    socket at once, and the separate thread reads this socket.
 
     Must be entered in the main thread. After the block the signals are ignored, because the process
     is ending.

@@ -1,4 +1,4 @@
-"""Single-flight cache: concurrent requests for a key share one read, and its value is cached."""
+"""Single-flight cache: concurrent requests for a key share one read, whose value is cached."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[Value]):
-    """A value just read, and for how many seconds from the start of the read it stays fresh."""
+    """A value just read; it is fresh for `fresh_seconds` from the start of the read."""
 
     value: Value
     fresh_seconds: float
@@ -46,8 +46,8 @@ class SingleFlightCache(Generic[Key, Value]):
 
     None is cached as a negative result, with a separate limit, `negative_capacity`, so that a flood
     of unknown keys cannot evict known ones. Cancelling one caller does not cancel the read for the
-    others. A failed read raises its error in all callers that share it, and leaves the cache
-    unchanged.
+    others. If a read fails, its error is raised in all callers that share the read, and the
+    cache is unchanged.
     """
 
     def __init__(

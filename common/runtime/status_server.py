@@ -1,6 +1,6 @@
 """A small HTTP server for /healthz, /readyz and /metrics, in processes that serve no other HTTP.
 
-It needs no thread and no timer, only a listening socket.
+It runs on the process's event loop and starts no threads.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class StatusServer:
-    """HTTP server of health probes and metrics; `ready` raises if the process is not ready."""
+    """HTTP server for health probes and metrics; `ready` raises if the process is not ready."""
 
     def __init__(
         self, settings: TelemetrySettings, *, ready: Callable[[], Awaitable[None]]

@@ -11,8 +11,8 @@ Item = TypeVar("Item")
 class WriteBuffer(Generic[Item]):
     """A buffer that passes items in batches to `write`, one batch at a time, in the background.
 
-    A single item is written at once; items added during a write form the next batch. `write` gets
-    up to `max_batch` items and must handle its own errors.
+    If no write is in progress, an added item is written at once; items added during a write form
+    the next batch. `write` is called with up to `max_batch` items and must handle its own errors.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ def load_installation_key(settings: WebhookSettings) -> Ed25519PrivateKey | None
 
 
 class WebhookClient:
-    """Client that posts webhooks through the outbound guard; a `key` adds `v1a` signatures."""
+    """Client that posts webhooks through the guard; if `key` is set, it adds `v1a` signatures."""
 
     def __init__(
         self, guard: Guard, settings: WebhookSettings, key: Ed25519PrivateKey | None
@@ -42,7 +42,7 @@ class WebhookClient:
     def build_headers(
         self, webhook_id: UUID, body: bytes, secrets: Iterable[str]
     ) -> dict[str, str]:
-        """Return the headers of a webhook sent now, including its signatures."""
+        """Return the headers for a webhook that is sent now, including its signatures."""
         signed = signed_headers(webhook_id, utc_now(), body, secrets=secrets, key=self._key)
         return FIXED_HEADERS | signed
 
@@ -51,7 +51,8 @@ class WebhookClient:
 
         Raises:
             AddressNotAllowedError: the address is not allowed.
-            FetchFailedError: no response was received in time; `reason` is one word.
+            FetchFailedError: no response was received in time; `reason` is a one-word cause, such
+                as `timeout`.
         """
         return await self._guard.post(
             url,

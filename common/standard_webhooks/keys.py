@@ -31,9 +31,9 @@ def new_signing_key() -> str:
 
 
 def load_signing_key(text: str) -> Ed25519PrivateKey:
-    """Return the private key from `whsk_` and the base64 of its 32 bytes.
+    """Parse a private key: `whsk_` followed by the base64 encoding of its 32 bytes.
 
-    The 32 bytes of the public key may follow.
+    The encoded bytes may also include the 32 bytes of the public key after the private key.
 
     Raises:
         ConfigurationError: the key is malformed; the message never contains the key.

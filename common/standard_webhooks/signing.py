@@ -30,10 +30,10 @@ def signed_headers(
 
     `delivery_id` is the same for every attempt. There is one `v1` signature for each of `secrets`
     (`whsec_` and base64), and a `v1a` signature if `key` is given. Without secrets and key, the
-    signature header is missing.
+    signature header is omitted.
 
     Raises:
-        ValueError: a secret is not `whsec_` and base64.
+        ValueError: a secret is not `whsec_` followed by base64.
     """
     timestamp = str(int(at.timestamp()))
     content = f"{delivery_id}.{timestamp}.".encode() + body

@@ -12,7 +12,7 @@ from worker.dispatcher.process import serve
 
 
 def main() -> None:
-    """Run a dispatcher with the environment's settings; exit with a message if one is wrong."""
+    """Run a dispatcher with the environment's settings; exit with a message if any is invalid."""
     settings = Settings()
     try:
         configure_logging(settings.telemetry, process="dispatcher")

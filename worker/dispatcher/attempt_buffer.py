@@ -1,4 +1,4 @@
-"""Recording of delivery attempts: attempts that end at the same time share one statement."""
+"""Recording of delivery attempts; one statement records all attempts that end at the same time."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _PendingWrite:
-    """A result to be written; the future `is_held` becomes whether its claim was still held."""
+    """A result to be written; the future `is_held` resolves to whether its claim is still held."""
 
     result: DeliveryResult
     is_held: "asyncio.Future[bool]"
@@ -53,8 +53,8 @@ class _PendingWrite:
 class AttemptBuffer:
     """Buffer that records delivery attempts in batches, each fenced by its claim.
 
-    Writes are retried while Postgres is unavailable. `on_capacity` is called when an origin can
-    take another delivery.
+    Writes are retried while Postgres is unavailable. `on_capacity` is called when an origin that
+    was at its limit of concurrent deliveries can receive another one.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class AttemptBuffer:
         self._timeouts: set[asyncio.Timeout] = set()
 
     def shorten_patience(self, seconds: float) -> None:
-        """Wait at most `seconds` for Postgres from now on, also in writes already waiting.
+        """Limit the wait for Postgres to `seconds` from now on, including writes already waiting.
 
-        Attempts that are not recorded in time are lost; their deliveries are sent again later.
+        Attempts that cannot be recorded in time are lost; their deliveries are sent again later.
         """
         self._patience_seconds = min(self._patience_seconds, seconds)
         end = asyncio.get_running_loop().time() + self._patience_seconds
@@ -124,9 +124,10 @@ class AttemptBuffer:
     async def _write_alone(
         self, pending: _PendingWrite, error: Exception, *, is_only: bool
     ) -> None:
-        """Write one result of a failed batch by itself, so that only the faulty one fails.
+        """Write one result of a failed batch separately, so that only the faulty result fails.
 
-        `error` is the batch's error. It is not tried again if Postgres is unavailable.
+        `error` is the error of the batch. Fail the result with `error` at once if Postgres is
+        unavailable or the batch contained only this result (`is_only`).
         """
         if not is_only and not is_unavailable(error):
             try:

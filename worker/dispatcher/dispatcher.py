@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StartedBatch:
-    """Result of one claim: deliveries started, whether more are due, whether no slot was free."""
+    """Result of one claim: deliveries started, whether more are due, and whether slots ran out."""
 
     started: int = 0
     has_more: bool = False
@@ -55,9 +55,9 @@ class StartedBatch:
 class Dispatcher:
     """Sends due deliveries, up to `concurrency` at the same time, each in its own task.
 
-    A share of the slots is reserved for first attempts. A tenant with as many deliveries under way
-    as there are free slots gets no more: one tenant whose receivers hang holds at most half of the
-    slots, two hold a third each, and so on.
+    A share of the slots is reserved for first attempts. A tenant that has as many deliveries in
+    progress as there are free slots is skipped: if the receivers of one tenant hang, it occupies at
+    most half of the slots; two such tenants occupy at most a third each, and so on.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Dispatcher:
             raise ConnectionError("Postgres is unavailable")
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Send due deliveries until `stopping` is set, then finish the attempts under way."""
+        """Send due deliveries until `stopping` is set, then finish the attempts in progress."""
         stop = asyncio.create_task(stopping.wait())
         listening = asyncio.create_task(self._wakeup.listen(stop))
         try:
@@ -113,7 +113,7 @@ class Dispatcher:
             await asyncio.wait({listening})
 
     async def _start_due(self) -> bool:
-        """Start due deliveries in the free slots; return False if Postgres is unavailable."""
+        """Start due deliveries in the free slots; return False if an error occurred, else True."""
         self._wakeup.clear()
         try:
             await self._refresh_due()
@@ -124,7 +124,7 @@ class Dispatcher:
         return True
 
     async def _refresh_due(self) -> None:
-        """Mark deliveries as due that became due without a ring, and recheck noted origins."""
+        """Mark deliveries that became due without a ring as due, and recheck remembered origins."""
         if self._wakeup.take_poll():
             async with self._database.direct() as connection:
                 await mark_due_dispatches(connection)
@@ -133,9 +133,9 @@ class Dispatcher:
                 await recheck_origins(connection, rechecks)
 
     async def _start(self) -> bool:
-        """Start batches of first attempts and of retries in turn; return whether more may be due.
+        """Start batches of first attempts and retries in turn; return whether more may be due.
 
-        They alternate so that a first attempt waits for at most one batch of retries.
+        The batches alternate so that a first attempt waits for at most one batch of retries.
         """
         tries = 0
         while tries < MOST_TRIES:
@@ -211,9 +211,9 @@ class Dispatcher:
 
 
 def largest_batch(free: int) -> int:
-    """Return the number of free slots `free` rounded down to a power of two.
+    """Round the number of free slots `free` (at least 1) down to a power of two.
 
-    The batch size is part of the statement's text, and each text is prepared once per connection:
-    with few sizes all of them stay prepared.
+    The batch size is part of the SQL text, and each connection prepares each text separately. With
+    only a few different sizes, all of these statements stay prepared.
     """
     return 1 << (free.bit_length() - 1)

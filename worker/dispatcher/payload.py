@@ -15,8 +15,9 @@ from common.postgres.repositories.deliveries.claim import DueDelivery
 async def build_payload(due: DueDelivery, storage: Storage) -> bytes:
     """Return the JSON body for one delivery attempt.
 
-    Links to images are signed at each attempt, so that they are still valid. A canceled job has the
-    status `failed` and the reason as its message, because v3 has no status for it.
+    The image URLs are presigned anew for each attempt, so that they have not expired. For a
+    canceled job, the status is `failed` and the message is the reason, because v3 has no status for
+    canceled jobs.
 
     Raises:
         StorageUnavailableError: the images are part of the body and could not be read.

@@ -36,10 +36,10 @@ log = structlog.get_logger(__name__)
 
 
 async def serve(settings: Settings) -> None:
-    """Send webhooks and do maintenance until SIGTERM or SIGINT, then finish attempts under way.
+    """Send webhooks and run maintenance until SIGTERM or SIGINT, then finish running attempts.
 
     Raises:
-        ConfigurationError: a setting is wrong.
+        ConfigurationError: a setting is invalid.
     """
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -53,9 +53,9 @@ async def serve(settings: Settings) -> None:
 
 
 def _reduce_collections() -> None:
-    """Make full garbage collections rare: with 5,000 attempts under way each takes half a second.
+    """Make full garbage collections rare: with 5,000 attempts in progress each takes half a second.
 
-    Attempts leave no reference cycles behind, so there is next to nothing to collect.
+    They would free almost nothing, because attempts do not leave reference cycles behind.
     """
     gc.collect()
     gc.freeze()
@@ -98,10 +98,10 @@ async def _open_parts(settings: Settings) -> AsyncIterator[tuple[Dispatcher, Swe
 
 
 def raise_descriptor_limit(wanted: int) -> int:
-    """Raise the limit on file descriptors; return the number of concurrent deliveries it allows.
+    """Raise the file descriptor limit; return the number of concurrent deliveries it allows.
 
-    Each delivery takes a file descriptor for its connection. The result is at most `wanted`. If it
-    is less, `ulimit -n` or the container's limit is too low, and a warning is logged.
+    Each delivery takes a file descriptor for its connection. The result is at most `wanted`. If
+    it is less, `ulimit -n` or the container's limit is too low, and a warning is logged.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

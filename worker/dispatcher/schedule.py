@@ -30,7 +30,7 @@ class Responded:
     """Outcome of an attempt: the receiver responded with `status`.
 
     `retry_after` is the raw value of the Retry-After header. `is_unwanted` means that the receiver
-    asked for no further attempts to deliver this webhook.
+    asked to stop the attempts to deliver this webhook.
     """
 
     status: int
@@ -45,9 +45,10 @@ class Responded:
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:
-    """Outcome of an attempt: no response, or no request could be made; `reason` is one word.
+    """Outcome of an attempt: no response was received, or the request could not be made.
 
-    `is_ours` means that the cause was on our side.
+    `reason` is a one-word cause, such as `timeout`. `is_ours` means that the cause is in Infill,
+    not at the receiver.
     """
 
     reason: str
@@ -69,19 +70,19 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Decision after an attempt: try again, not before `at`."""
+    """Decision after an attempt: try again at `at` or later."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """Decision after an attempt: no retry is left in the schedule."""
+    """Decision after an attempt: give up, because the retry schedule has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """Decision after an attempt: do not try again; `reason` is one word."""
+    """Decision after an attempt: do not try again; `reason` is a one-word cause, such as `gone`."""
 
     reason: str
 
@@ -96,12 +97,12 @@ def decide(
     jitter_draw: float,
     settings: WebhookSettings,
 ) -> Decision:
-    """Return what follows an attempt, given its outcome and the number of earlier failures.
+    """Decide what follows an attempt, given its outcome and the number of earlier failures.
 
-    Success is 2xx only; a redirect is a failure like any other. A status 410 or the response header
-    `webhook-delivery: abort-message` discards the delivery. So does a forbidden address: it was
-    allowed when the job was submitted, so its host must resolve to another address now.
-    `jitter_draw` is a random number from 0 to 1.
+    Only a 2xx status is a success; a redirect is a failure like any other. The delivery is
+    discarded after a status 410, after the response header `webhook-delivery: abort-message`, and
+    if the address is not allowed: it was allowed when the job was submitted, so its host must
+    resolve to another address now. `jitter_draw` is a random number from 0 to 1.
     """
     if isinstance(outcome, Blocked):
         return Discarded(AddressNotAllowedError.code)
@@ -120,10 +121,10 @@ def decide(
 
 
 def is_healthy(outcome: Outcome) -> bool | None:
-    """Return whether `outcome` shows a healthy receiver; None if it shows neither.
+    """Return whether the receiver is healthy according to `outcome`, or None if that is unknown.
 
-    A receiver that wants no more attempts is healthy. A failure on our side says nothing about the
-    receiver, and neither does a forbidden address.
+    A receiver that asked to stop the attempts is healthy. A failure in Infill or an address that
+    is not allowed says nothing about the receiver.
     """
     if isinstance(outcome, Responded):
         return outcome.is_success or outcome.is_unwanted or outcome.status == HTTPStatus.GONE
@@ -133,7 +134,7 @@ def is_healthy(outcome: Outcome) -> bool | None:
 
 
 def end_reason(decision: Decision) -> str | None:
-    """Return the one-word reason why an undelivered delivery ended; None if it did not end so."""
+    """Return the one-word reason why a delivery failed for good; None if it did not."""
     if isinstance(decision, Discarded):
         return decision.reason
     return SCHEDULE if isinstance(decision, Exhausted) else None
@@ -142,7 +143,7 @@ def end_reason(decision: Decision) -> str | None:
 def _requested_wait(
     outcome: Responded | NoResponse, now: datetime, settings: WebhookSettings
 ) -> float:
-    """Return the seconds the receiver asked to wait, up to a limit; 0 if it did not ask."""
+    """Return the seconds that the receiver asked to wait, up to a limit; 0 if it did not ask."""
     if isinstance(outcome, NoResponse) or outcome.status not in BUSY or not outcome.retry_after:
         return 0
     return min(
@@ -151,7 +152,7 @@ def _requested_wait(
 
 
 def _parse_retry_after(retry_after: str, now: datetime) -> float:
-    """Return the seconds in `Retry-After`, a number or an HTTP date (RFC 9110, 10.2.3); else 0."""
+    """Return the seconds in `Retry-After`, a number or HTTP date (RFC 9110, 10.2.3), else 0."""
     if retry_after.isascii() and retry_after.isdigit():
         return float(retry_after)
     try:

@@ -1,4 +1,4 @@
-"""One attempt to deliver a webhook: build, sign, post, decide; no database."""
+"""One attempt to deliver a webhook: build, sign, post, decide; does not use the database."""
 
 import asyncio
 import random
@@ -50,7 +50,7 @@ class Attempt:
 
 
 class Sender:
-    """Sends a webhook once and decides what follows; with `key`, signs with `v1a` too."""
+    """Sends a webhook once and decides what follows; if `key` is set, it also signs with `v1a`."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Sender:
     async def send(self, due: DueDelivery) -> Attempt:
         """Send the webhook of `due` once and return the attempt.
 
-        Errors become part of the attempt; none is raised.
+        Errors are recorded in the attempt and not raised.
         """
         started_at, begun = utc_now(), monotonic()
         outcome, excerpt = await self._outcome(due)

@@ -15,10 +15,10 @@ RECHECK_SECONDS: Final = 0.05
 
 
 class Wakeup:
-    """Wakeups of the dispatcher, and the origins it must check once more.
+    """Wakeups of the dispatcher, and the origins that the dispatcher must check again.
 
-    Without rings it wakes the dispatcher every `poll_seconds`. That finds deliveries whose rings
-    were lost while Redis was unavailable, and retries that became due.
+    Even without rings, the dispatcher is woken every `poll_seconds`, so that it finds retries that
+    became due, and deliveries whose rings were lost while Redis was unavailable.
     """
 
     def __init__(self, doorbell: Doorbell, poll_seconds: float) -> None:
@@ -35,7 +35,7 @@ class Wakeup:
         self._wakeup.set()
 
     def take_poll(self) -> bool:
-        """Return whether a poll is due: True at most once in `poll_seconds`."""
+        """Return whether a poll is due; if so, schedule the next one in `poll_seconds`."""
         now = monotonic()
         if now < self._next_poll:
             return False
@@ -43,16 +43,17 @@ class Wakeup:
         return True
 
     def recheck_later(self, origins: set[OriginKey]) -> None:
-        """Note `origins`, in which a claim found no more deliveries, to check them again soon.
+        """Remember `origins` so that they are checked again soon.
 
-        A transaction that was adding a delivery during the claim may commit shortly after it.
+        A claim found no more deliveries for them, but a transaction that was adding a delivery
+        during the claim may commit shortly afterwards.
         """
         at = monotonic() + RECHECK_SECONDS
         for origin in origins:
             self._rechecks.setdefault(origin, at)
 
     def take_rechecks(self) -> list[OriginKey]:
-        """Remove and return the noted origins that are due to be checked again."""
+        """Remove and return the remembered origins that are due to be checked again."""
         now = monotonic()
         due = [origin for origin, at in self._rechecks.items() if at <= now]
         for origin in due:
@@ -66,7 +67,7 @@ class Wakeup:
     async def wait(self, stop: asyncio.Task[bool], *, has_slots: bool) -> None:
         """Wait until there is a reason to claim deliveries, or `stop` is done.
 
-        Without free slots, rings are left to other dispatchers.
+        If `has_slots` is False, rings are left to other dispatchers.
         """
         if has_slots:
             self._has_slots.set()

@@ -1,4 +1,4 @@
-"""Batch loop for maintenance: many rows are changed by several short statements."""
+"""Batch loop for maintenance, which changes many rows in several short statements."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ Step = Callable[[], Awaitable[int]]
 
 
 class BatchResult(NamedTuple):
-    """The number of rows changed, and whether none is left (the last batch was not full)."""
+    """The number of changed rows, and whether all are done, as the last batch was not full."""
 
     moved: int
     finished: bool
@@ -22,10 +22,10 @@ async def run_batches(
     max_batches: int | None = None,
     stopping: asyncio.Event | None = None,
 ) -> BatchResult:
-    """Repeat `step`, which returns how many rows it changed, until it changes fewer than `size`.
+    """Call `step`, which changes up to `size` rows, until it returns a number less than `size`.
 
-    Stops earlier after `max_batches`, so that a backlog of one kind does not delay other work, and
-    once `stopping` is set.
+    `step` returns the number of rows that it changed. The loop ends early after `max_batches`
+    calls, so that a large backlog does not delay other work, and when `stopping` is set.
     """
     moved = 0
     for number in count():

@@ -1,4 +1,4 @@
-"""The marker object that names the installation a bucket belongs to."""
+"""The marker object, which identifies the installation that owns a bucket."""
 
 from typing import Final
 from uuid import UUID
@@ -16,8 +16,8 @@ log = structlog.get_logger(__name__)
 class BucketOwnership:
     """Check of the bucket's marker object: only the owning installation may delete orphans.
 
-    An orphan is an object that no row names. Two installations that share a bucket by mistake would
-    take each other's objects for orphans.
+    An orphan is an object that no row refers to. If two installations shared a bucket by mistake,
+    each would delete the other's objects as orphans.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -25,10 +25,10 @@ class BucketOwnership:
         self._warned = False
 
     async def is_ours(self, installation_id: UUID) -> bool:
-        """Return whether the bucket's marker names this installation; write a missing marker.
+        """Return whether the bucket's marker identifies this installation.
 
-        False in the round that writes the marker: if two installations write at the same time, the
-        next check shows which one wrote last.
+        If there is no marker, write it and return False: if two installations write at the same
+        time, the next check shows which of them wrote last.
 
         Raises:
             StorageUnavailableError: the store failed or denied access.

@@ -1,4 +1,4 @@
-"""Leader election by a Postgres advisory lock: one process at a time does a maintenance job."""
+"""Leader election by a Postgres advisory lock: one process at a time runs a maintenance task."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -17,10 +17,10 @@ log = structlog.get_logger(__name__)
 
 
 class LeaderLoop(ABC):
-    """Loop that runs one round per interval as the leader, or else competes for leadership.
+    """Loop that runs one round per interval while it is the leader, else tries to become leader.
 
     `name` is the role's name in the log. Any error, including a lost connection, ends the
-    leadership; the loop then competes again.
+    leadership; the loop then tries again.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class LeaderLoop(ABC):
 
     @abstractmethod
     async def run_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
-        """Do the work of one round over `connection`, which holds the leader lock."""
+        """Run one round on `connection`, which holds the leader lock."""
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Lead, or compete for leadership, until `stopping` is set."""
+        """Run rounds as the leader, or try to become leader, until `stopping` is set."""
         while not stopping.is_set():
             try:
                 await self._lead_if_elected(stopping)
@@ -71,8 +71,8 @@ class LeaderLoop(ABC):
 async def leader_lock(database: Database, lock: Lock) -> AsyncIterator[AsyncConnection | None]:
     """Yield a connection that holds `lock`, or None if another process holds the lock.
 
-    The leader works over this same connection: if it breaks, the lock is free and the former leader
-    can change nothing more.
+    The leader uses this same connection for its work: if the connection breaks, the lock is
+    released, and the former leader cannot change any more rows.
     """
     async with database.statement(long_lived=True) as connection:
         if not await try_lock(connection, lock):

@@ -14,10 +14,10 @@ _TRIES_SECONDS: Final = 5.0
 class LeaseGracePeriod:
     """The period after a Postgres outage in which expired leases do not count as lost.
 
-    During an outage no worker can renew its lease, so afterwards all leases have expired although
-    all workers may be alive. Leases count again once Postgres has been available for `seconds`:
-    live workers have renewed by then. An outage is a gap of more than `harmless_seconds` between
-    two responses of Postgres. Times are in seconds of a monotonic clock.
+    During an outage workers cannot renew their leases, so afterwards all leases may have expired
+    although all workers are alive. Leases count again once Postgres has been available for
+    `seconds`: live workers have renewed their leases by then. An outage is a gap of more than
+    `harmless_seconds` between two responses of Postgres. Times are in seconds of a monotonic clock.
     """
 
     def __init__(self, seconds: float, *, harmless_seconds: float, now: float) -> None:
@@ -30,8 +30,7 @@ class LeaseGracePeriod:
     def of(cls, settings: JobSettings, *, now: float) -> Self:
         """Return the grace period for the lease times in `settings`, starting at `now`.
 
-        It is checked by the sweeper, every `sweep_seconds`. `now` is in seconds of a monotonic
-        clock.
+        The sweeper checks it every `sweep_seconds`. `now` is in seconds of a monotonic clock.
         """
         return cls(
             min(settings.lease_seconds, settings.heartbeat_seconds + _TRIES_SECONDS),

@@ -1,7 +1,7 @@
-"""Deletion of orphans: stored objects that no job names.
+"""Deletion of orphans: stored objects that no job refers to.
 
 Orphans come from attempts that failed or were superseded, and from requests whose job was never
-recorded. No row names them, so the whole bucket is listed, a few pages in each round.
+recorded. As no row refers to them, the whole bucket is listed, a few pages in each round.
 """
 
 from datetime import timedelta
@@ -34,7 +34,7 @@ class OrphanCollector:
         self._age = timedelta(seconds=orphan_seconds)
 
     async def collect(self, connection: AsyncConnection) -> int:
-        """Delete the orphans among the next pages of the bucket, and return how many were deleted.
+        """Delete the orphans in the next pages of the bucket; return how many were deleted.
 
         Raises:
             StorageUnavailableError: the store failed or denied access.

@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 
 class Retention(LeaderLoop):
-    """Leader-elected loop that deletes old images and rows, erases tenants, collects orphans."""
+    """Leader-elected loop that deletes old images and rows, erases tenants and deletes orphans."""
 
     def __init__(self, database: Database, storage: Storage, settings: RetentionSettings) -> None:
         super().__init__(
@@ -54,11 +54,12 @@ class Retention(LeaderLoop):
         self._orphans = OrphanCollector(storage, ownership, orphan_seconds=settings.orphan_seconds)
 
     async def run_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
-        """Delete what is too old, erase deleted tenants, collect orphans; stops between batches.
+        """Delete old images and rows, erase deleted tenants and delete orphans.
 
-        Images are deleted before their rows, because only the rows name them. While the object
-        store is unavailable, rows that need no store are still deleted: deliveries, attempts, and
-        jobs whose images are already deleted.
+        Stops between two batches if `stopping` is set. Images are deleted before their jobs' rows,
+        because only the rows contain the object keys. While the object store is unavailable,
+        rows that do not depend on it are still deleted: deliveries, attempts, and jobs whose images
+        have already been deleted.
         """
         kept = self._settings
         await self._with_store(self._delete_images, connection, stopping)

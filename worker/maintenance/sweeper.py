@@ -1,4 +1,4 @@
-"""The sweeper: requeues expired leases, fails overdue jobs, rings again, recounts counters."""
+"""The sweeper: requeues rows with expired leases, fails overdue jobs, sends lost rings again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -69,7 +69,7 @@ log = structlog.get_logger(__name__)
 class Sweeper(LeaderLoop):
     """Leader-elected loop that repairs the effects of crashes and lost rings.
 
-    A ring is the message that wakes a worker or dispatcher; work itself is rows in Postgres.
+    A ring is a message that wakes a worker or dispatcher; the work itself is stored in Postgres.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Sweeper(LeaderLoop):
         queues: Sequence[str],
         grace: LeaseGracePeriod | None = None,
     ) -> None:
-        """Create a sweeper for `queues`; `grace` None means the one of the lease settings."""
+        """Create a sweeper for `queues`; if `grace` is None, it is derived from `settings`."""
         super().__init__(
             database, Lock.SWEEPER, name="the sweeper", interval_seconds=settings.sweep_seconds
         )
@@ -97,7 +97,7 @@ class Sweeper(LeaderLoop):
         self._next_origins = 0.0
 
     async def run_round(self, connection: AsyncConnection, _stopping: asyncio.Event) -> None:
-        """Do one sweep over `connection`."""
+        """Run one sweep on `connection`."""
         await self.sweep(connection)
 
     def _record_response(self) -> None:
@@ -110,9 +110,9 @@ class Sweeper(LeaderLoop):
         super()._end_leadership()
 
     async def sweep(self, connection: AsyncConnection) -> None:
-        """Do every maintenance task once.
+        """Run every maintenance task once.
 
-        Queues are rung near the end, so jobs requeued at the beginning are rung for.
+        Rings are sent near the end, so that they include the jobs requeued at the beginning.
         """
         up_seconds = await read_uptime_seconds(connection)
         self._grace.record_response(monotonic())
@@ -189,10 +189,11 @@ class Sweeper(LeaderLoop):
 
 
 async def maintain_origins(connection: AsyncConnection, *, per_origin: int) -> bool:
-    """Recount deliveries by origin, mark due origins, delete idle ones; True if any became due.
+    """Update the tenant origins; return whether any of them became due.
 
-    An origin is scheme, host and port of a tenant's webhook URLs. `per_origin` is the number of
-    deliveries to one origin at the same time.
+    Recount deliveries by origin, mark origins that are due, and delete idle origins. An origin is
+    the scheme, host and port of a webhook URL. `per_origin` is the maximum number of concurrent
+    deliveries to one origin.
     """
     await recount_sending(connection, per_origin=per_origin)
     woken = await recheck_all_origins(connection)

@@ -1,9 +1,9 @@
 """Erasure of tenants: cancels their jobs, waits for running ones, deletes objects and rows.
 
-A tenant to be erased is already disabled. Its waiting jobs are canceled and its running jobs
-finish; then its objects are deleted, its rows, and last the tenant itself. Every round begins with
-the first step, so it makes up for a round that was interrupted and for jobs that were recorded
-late.
+A tenant to be erased is already disabled. Its waiting jobs are canceled, and its running jobs
+finish. Then its objects are deleted, then its rows, and finally the tenant itself. Every round
+repeats all steps from the first, so that it completes interrupted rounds and includes jobs that
+were recorded late.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 class TenantErasure:
-    """Erasure of the tenants that are being deleted, a bounded part in each round."""
+    """Erasure of the tenants that are being deleted; each round does a limited amount of work."""
 
     def __init__(self, storage: Storage, ownership: BucketOwnership, store: Availability) -> None:
         self._storage = storage
@@ -50,11 +50,13 @@ class TenantErasure:
         self._store = store
 
     async def run_round(self, connection: AsyncConnection, stopping: asyncio.Event) -> None:
-        """Do the next part for every tenant that is being deleted; stops between two batches.
+        """Do one round of work on every tenant that is being deleted.
+
+        Stops between two batches if `stopping` is set.
 
         Raises:
-            StorageUnavailableError: the store failed or denied access; waiting jobs have still been
-                canceled.
+            StorageUnavailableError: the store failed or denied access; the waiting jobs have been
+                canceled nevertheless.
         """
         tenant_ids = await find_tenants_to_erase(connection, seconds=CACHE_EXPIRY_SECONDS)
         drained = [
@@ -79,7 +81,7 @@ class TenantErasure:
     async def _delete_objects(self, tenant_id: int, stopping: asyncio.Event) -> bool:
         """Delete the objects under the tenant's prefix; return False if there may be more.
 
-        These include orphans, which no row names.
+        These include orphans, which no row refers to.
         """
         for _ in range(PAGES):
             if stopping.is_set():
@@ -103,7 +105,7 @@ async def _cancel_queued(
 
 
 async def _is_drained(connection: AsyncConnection, tenant_id: int) -> bool:
-    """Return whether no job of the tenant is running; running jobs end by themselves."""
+    """Return whether all running jobs of the tenant have ended; they end by themselves."""
     drained = await is_drained(connection, tenant_id)
     if not drained:
         log.info("tenant_is_draining", tenant_id=tenant_id)
@@ -122,6 +124,9 @@ async def _delete_rows(
 
 
 async def _run_to_end(step: Step, stopping: asyncio.Event) -> bool:
-    """Run batches of `ROWS` rows; return False if there may be more rows."""
+    """Call `step` on up to `BATCHES` batches of `ROWS` rows; return False if rows may be left.
+
+    Stops early if `stopping` is set.
+    """
     result = await run_batches(step, size=ROWS, max_batches=BATCHES, stopping=stopping)
     return result.finished
