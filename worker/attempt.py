@@ -1,4 +1,4 @@
-"""One attempt at a job: its run time limit, and the reason why it must stop."""
+"""One attempt at a job: its run time limit, and the reason it was told to stop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

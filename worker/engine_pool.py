@@ -60,7 +60,7 @@ class AttemptCallback:
 
 
 class EnginePool:
-    """Thread pool that hands each attempt to the engine at once; the engine batches them.
+    """Thread pool that hands each attempt to the engine immediately; the engine batches them.
 
     There are as many threads as concurrent attempts. A thread that hangs in a driver call cannot be
     ended. So if the engine does not return within `stuck_seconds` of being told to stop, the event

@@ -16,7 +16,10 @@ _MEDIA_TYPE: Final = "application/json"
 
 @dataclass(slots=True)
 class RequestTrace:
-    """The one-word outcome of a request in logs and metrics; if empty, the HTTP status is used."""
+    """Holds the one-word outcome of a request that logs and metrics report.
+
+    If `outcome` is empty, they report the HTTP status instead.
+    """
 
     outcome: str = ""
 

@@ -46,7 +46,7 @@ class SampleServer:
         return FileResponse(self._images / request.path_params["name"])
 
     async def webhook(self, request: Request) -> Response:
-        """Put the received webhook into `calls`, and respond with the status 204."""
+        """Put the received webhook into `calls`, and respond with status 204."""
         call = Call(utc_now(), dict(request.headers), await request.body())
         self._loop.call_soon_threadsafe(self.calls.put_nowait, call)
         return Response(status_code=204)

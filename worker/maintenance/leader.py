@@ -37,7 +37,7 @@ class LeaderLoop(ABC):
         """Run one round on `connection`, which holds the leader lock."""
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Run rounds as the leader, or try to become leader, until `stopping` is set."""
+        """Run rounds while this process is the leader, otherwise try to become it, until `stopping`."""
         while not stopping.is_set():
             try:
                 await self._lead_if_elected(stopping)

@@ -55,7 +55,7 @@ def table(rows: Sequence[Any], columns: Sequence[str]) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Return `value` as text for people; times are in UTC, and None is shown as `-`."""
+    """Return `value` as human-readable text; times are in UTC, and None is shown as `-`."""
     if value is None:
         return "-"
     if isinstance(value, datetime):

@@ -21,9 +21,9 @@ log = structlog.get_logger(__name__)
 class BisectingRunner:
     """Runs work in batches as large as memory allows, and bisects a batch that fails.
 
-    Bisection continues until the failing items are alone. So after an out-of-memory error, smaller
-    batches are tried before any item fails, and a failing item only causes the others to run again.
-    The work must therefore have no side effects when it raises.
+    Bisection continues until each failing item is in a batch of its own. So after an out-of-memory
+    error, smaller batches are tried before any item fails, and the items that share a batch with a
+    failing one are run again. The work must therefore have no side effects when it raises.
     """
 
     def __init__(self, device: Device, limiter: BatchSizeLimiter) -> None:

@@ -1,8 +1,8 @@
 """Initial weights of the autoencoder that make its latents the mean colours of image patches.
 
 From random weights, most of the training is spent on learning to encode a patch's mean colour,
-since the normalization layers remove the colour of a plain image. From these initial weights,
-training only has to add the edges.
+since the normalization layers remove the colour of a uniform image. From these initial weights,
+training only has to learn the edges.
 """
 
 from math import exp

@@ -35,7 +35,10 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A scene and a hole: around the scene's coloured shape, or anywhere if it has none."""
+    """A training example: a scene and the area to inpaint, the hole.
+
+    The hole covers the scene's coloured shape, or any area if the scene has no such shape.
+    """
 
     scene: Scene
     hole: Mask
