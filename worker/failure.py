@@ -1,4 +1,4 @@
-"""Handling of failed attempts: release, retry or final failure of the job."""
+"""Handle failed attempts: release, retry or final failure of the job."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta

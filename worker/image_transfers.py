@@ -1,4 +1,4 @@
-"""Transfer of images: downloads and decodes input images, uploads results."""
+"""Transfer images: download and decode input images, encode and upload results."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -25,7 +25,7 @@ ENCODE_THREADS: Final = 2
 
 
 class ImageTransfers:
-    """Fetching and decoding of input images; encoding and uploading of results."""
+    """Downloads and decodes input images; encodes and uploads results."""
 
     def __init__(self, guard: Guard, storage: Storage, decoders: DecoderPool) -> None:
         self._guard = guard

@@ -1,4 +1,4 @@
-"""Reporting of generation progress to Redis: the latest step of each attempt."""
+"""Report generation progress to Redis: the latest step of each attempt."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ class ProgressReporter:
     def _store(self, name: AttemptName, progress: Progress) -> bool:
         """Store an attempt's latest progress; return whether to wake the writer.
 
-        If `progress` has no preview, the preview stored before is kept.
+        If `progress` has no preview, the previously stored preview is kept.
         """
         with self._lock:
             is_first = not self._latest

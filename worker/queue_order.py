@@ -21,10 +21,10 @@ class QueueOrder:
         self._skipped_since: dict[str, float] = {}
 
     def order(self, first: str, loaded: Collection[str], now: float) -> list[str]:
-        """Return all queues in the order in which a claim should ask them.
+        """Return all queues in the order in which a claim should try them.
 
-        The round robin begins at queue `first`. A queue has the name of its model; `loaded` are the
-        models in memory. `now` is in seconds of a monotonic clock.
+        The round robin starts at queue `first`. Queues are named after their models; `loaded` holds
+        the names of the models in memory. `now` is a monotonic clock reading in seconds.
         """
         start = self._queues.index(first) if first in self._queues else 0
         rotated = [*self._queues[start:], *self._queues[:start]]

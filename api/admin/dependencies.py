@@ -1,4 +1,4 @@
-"""Authentication of operators, as FastAPI dependencies."""
+"""Authenticate operators, as FastAPI dependencies."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Authentication of operators by admin keys."""
+"""Authenticate operators by admin keys."""
 
 import hmac
 import math

@@ -1,4 +1,4 @@
-"""Authentication of tenants by API keys."""
+"""Authenticate tenants by API keys."""
 
 import math
 from dataclasses import dataclass

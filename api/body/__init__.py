@@ -1,1 +1,1 @@
-"""Parsing of request bodies, and JSON responses."""
+"""Parse request bodies, and write JSON responses."""

@@ -1,1 +1,1 @@
-"""Enforcement of a plan's limits: requests per minute, waiting jobs, credits, concurrency."""
+"""Enforce a plan's limits: requests per minute, waiting jobs, credits, concurrency."""

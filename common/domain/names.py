@@ -1,4 +1,4 @@
-"""Validation of the names of tenants, plans and keys."""
+"""Validate the names of tenants, plans and keys."""
 
 import re
 from typing import Final

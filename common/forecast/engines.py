@@ -81,7 +81,7 @@ class Engines:
         )
 
     def speed_up_after_others(self, seconds: float, *, others: float, at_once: int) -> float:
-        """Return `seconds`, reduced because jobs run faster once other tenants' jobs have finished.
+        """Shorten `seconds`, because jobs run faster once the other tenants' jobs have finished.
 
         `seconds` is the time that one tenant's jobs take on shared engines if `at_once` of them run
         at a time; `others` is the work of the other tenants, in seconds.

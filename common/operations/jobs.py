@@ -36,7 +36,8 @@ async def list_jobs(
 ) -> Listed[JobSummary]:
     """Return a page of jobs, latest first, filtered by tenant, state and queue.
 
-    A page reads a limited number of jobs, so it may be short even if there is a next page.
+    Each call reads a limited number of jobs, so a page may contain fewer jobs than its limit even
+    if there is a next page.
 
     Raises:
         NotFoundError: the tenant does not exist.

@@ -1,4 +1,4 @@
-"""Paging of lists by opaque cursors."""
+"""Page lists by opaque cursors."""
 
 import base64
 import binascii

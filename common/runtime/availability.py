@@ -8,7 +8,7 @@ log = structlog.get_logger(__name__)
 
 
 class Availability:
-    """Whether a dependency responded to the last request sent to it."""
+    """Records whether a dependency responded to the last request sent to it."""
 
     def __init__(self, dependency: str) -> None:
         self._dependency = dependency

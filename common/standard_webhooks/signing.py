@@ -1,4 +1,4 @@
-"""Signatures of Standard Webhooks 1.0.0; pure functions.
+"""Sign webhooks as Standard Webhooks 1.0.0 says; pure functions.
 
 The signed bytes are `id.timestamp.body`. `v1` is HMAC-SHA256 with a secret shared with the tenant;
 `v1a` is ed25519 with a key of the installation, whose public half is published.

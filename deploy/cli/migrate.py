@@ -1,4 +1,4 @@
-"""Migration of a database's schema to the version of this release."""
+"""Migrate a database's schema to the version of this release."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Recording of delivery attempts; one statement records all attempts that end at the same time."""
+"""Record delivery attempts; one statement records all attempts that end at the same time."""
 
 import asyncio
 from collections.abc import Callable, Sequence

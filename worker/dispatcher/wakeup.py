@@ -1,4 +1,4 @@
-"""When the dispatcher claims deliveries: on a ring, at intervals, or when a slot becomes free."""
+"""Wake the dispatcher's claims: on a ring, at intervals, or when a slot becomes free."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Translation of model and device failures into `InfillError`."""
+"""Translate model and device failures into `InfillError`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Creation of the default engine of a worker (setting `INFILL_WORKER_ENGINE`)."""
+"""Create the engine that a worker uses unless `INFILL_WORKER_ENGINE` names another."""
 
 from common.settings import Settings
 from common.settings.catalogue import Catalogue

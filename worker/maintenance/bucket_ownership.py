@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 class BucketOwnership:
-    """Check of the bucket's marker object: only the owning installation may delete orphans.
+    """Checks the bucket's marker object, so that only the bucket's owner deletes orphans.
 
     An orphan is an object that no row refers to. If two installations shared a bucket by mistake,
     each would delete the other's objects as orphans.

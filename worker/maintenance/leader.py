@@ -37,7 +37,7 @@ class LeaderLoop(ABC):
         """Run one round on `connection`, which holds the leader lock."""
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Run rounds while this process is the leader, otherwise try to become it, until `stopping`."""
+        """Until `stopping` is set, run rounds as the leader, otherwise try to become the leader."""
         while not stopping.is_set():
             try:
                 await self._lead_if_elected(stopping)

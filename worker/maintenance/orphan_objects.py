@@ -1,4 +1,4 @@
-"""Deletion of orphans: stored objects that no job refers to.
+"""Delete orphans: stored objects that no job refers to.
 
 Orphans come from attempts that failed or were superseded, and from requests whose job was never
 recorded. As no row refers to them, the whole bucket is listed, a few pages in each round.

@@ -1,4 +1,4 @@
-"""Erasure of tenants: cancels their jobs, waits for running ones, deletes objects and rows.
+"""Erase tenants: cancel their jobs, wait for running ones, delete objects and rows.
 
 A tenant to be erased is already disabled. Its waiting jobs are canceled, and its running jobs
 finish. Then its objects are deleted, then its rows, and finally the tenant itself. Every round
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 class TenantErasure:
-    """Erasure of the tenants that are being deleted; each round does a limited amount of work."""
+    """Erases the tenants that are being deleted; each round does a limited amount of work."""
 
     def __init__(self, storage: Storage, ownership: BucketOwnership, store: Availability) -> None:
         self._storage = storage

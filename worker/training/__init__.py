@@ -1,1 +1,1 @@
-"""Training and evaluation of the small demo model that Infill ships; not part of the package."""
+"""Train and evaluate the small demo model that Infill ships; not part of the package."""

@@ -1,4 +1,4 @@
-"""All commands of operators, in the order of the help text."""
+"""All operator commands, in the order of the help text."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Choice of the account that Postgres runs as, since Postgres refuses to run as root."""
+"""Choose the account that Postgres runs as, since Postgres refuses to run as root."""
 
 import os
 import pwd

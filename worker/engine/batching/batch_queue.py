@@ -1,4 +1,4 @@
-"""Choice of the next batch: fair between groups, and in order of arrival within a group."""
+"""Choose the next batch: fair between groups, and in order of arrival within a group."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Decoding of latents to pixels, in batches."""
+"""Decode latents to pixels, in batches."""
 
 from collections.abc import Sequence
 

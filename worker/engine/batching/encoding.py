@@ -1,4 +1,4 @@
-"""Encoding of the prompts and images of several requests into samples ready for denoising."""
+"""Encode the prompts and images of several requests into samples ready for denoising."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

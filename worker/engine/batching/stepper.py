@@ -29,7 +29,7 @@ class Stepper:
     """The active requests of one device and their denoising; used from the device thread only."""
 
     def __init__(self, device: Device, utilization: DeviceUtilization, *, max_batch: int) -> None:
-        """Create a stepper without requests; at most `max_batch` images share a step."""
+        """Create a stepper with no requests yet; at most `max_batch` images share a step."""
         self._device = device
         self._utilization = utilization
         self._limiter = BatchSizeLimiter(device, max_batch=max_batch)

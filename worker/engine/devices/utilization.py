@@ -1,4 +1,4 @@
-"""Measurement of the fraction of time in which the device is busy while there is work."""
+"""Measure the fraction of time in which the device is busy while there is work."""
 
 from collections import deque
 from collections.abc import Iterator

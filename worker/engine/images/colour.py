@@ -1,4 +1,4 @@
-"""Conversion of images in any pixel format to 8-bit sRGB, or to 8-bit grey for masks."""
+"""Convert images in any pixel format to 8-bit sRGB, or to 8-bit grey for masks."""
 
 from functools import cache
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""Decoding of untrusted image files, within limits.
+"""Decode untrusted image files, within limits.
 
 Everything that can be checked from the bytes or the header is checked before any pixel is decoded,
 because decoding is what takes memory and time.

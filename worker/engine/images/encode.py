@@ -1,4 +1,4 @@
-"""Encoding of generated images as PNG and of previews as JPEG."""
+"""Encode generated images as PNG and of previews as JPEG."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Placement of several images side by side in one, for comparison."""
+"""Place several images side by side in one, for comparison."""
 
 from collections.abc import Sequence
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""Conversion of a request's images to the model's input, and of its output to the result."""
+"""Convert a request's images to the model's input, and of its output to the result."""
 
 from dataclasses import dataclass
 from typing import Self

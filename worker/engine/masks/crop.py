@@ -1,4 +1,4 @@
-"""Cropping of an image to its masked part."""
+"""Crop an image to its masked part."""
 
 from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Loading of models: from a catalogue entry to pipelines that are ready to run."""
+"""Load models: from a catalogue entry to pipelines that are ready to run."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

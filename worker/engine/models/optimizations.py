@@ -1,4 +1,4 @@
-"""Optimizations of a loaded model: memory layout, attention, compilation, warm-up."""
+"""Optimize a loaded model: memory layout, attention, compilation, warm-up."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""Creation of diffusers noise schedulers by name, a new one for every image."""
+"""Create diffusers noise schedulers by name, a new one for every image."""
 
 from copy import deepcopy
 from typing import Any, Final

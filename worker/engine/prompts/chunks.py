@@ -1,4 +1,4 @@
-"""Tokenization of texts, and splitting into chunks of the text encoder's input length."""
+"""Tokenize texts, and split them into chunks of the text encoder's input length."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Encoding of prompts to embeddings, in batches, with a cache."""
+"""Encode prompts to embeddings, in batches, with a cache."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence

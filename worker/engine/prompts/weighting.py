@@ -1,4 +1,4 @@
-"""Application of emphasis weights to text embeddings."""
+"""Apply emphasis weights to text embeddings."""
 
 from typing import Final
 

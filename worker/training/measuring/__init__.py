@@ -1,1 +1,1 @@
-"""Evaluation of the trained demo model: quality measurements, example sheets, the model card."""
+"""Evaluate the trained demo model: quality measurements, example sheets, the model card."""

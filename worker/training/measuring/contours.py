@@ -1,4 +1,4 @@
-"""Recognition of a shape in a bitmap by the radius of its contour in each direction.
+"""Recognize a shape in a bitmap by the radius of its contour in each direction.
 
 Machine learning is not used: the radial profile of the contour, seen from its centroid, is compared
 with the profiles of the known shapes, rotated by small angles.

@@ -1,4 +1,4 @@
-"""Recognition of the coloured shape that a generated image shows in its inpainted hole.
+"""Recognize the coloured shape that a generated image shows in its inpainted hole.
 
 The training images are simple enough to recognize colours and shapes without a neural network.
 """

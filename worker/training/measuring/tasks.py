@@ -47,8 +47,8 @@ class Task:
 def random_task(rng: Random, size: int) -> Task:
     """Return a random task of `size` × `size` pixels.
 
-    The hole covers the coloured shape of a random scene; a newly drawn random shape is requested in
-    its place.
+    The hole covers the coloured shape of a random scene; the prompt asks for another random shape
+    in its place.
     """
     scene = random_scene(rng)
     while scene.thing is None:

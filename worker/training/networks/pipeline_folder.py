@@ -1,4 +1,4 @@
-"""Saving the trained networks as a diffusers pipeline folder, and loading such a folder."""
+"""Save the trained networks as a diffusers pipeline folder, and load such a folder."""
 
 from pathlib import Path
 from typing import Any

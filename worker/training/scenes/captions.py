@@ -81,7 +81,7 @@ def _description(rng: Random, scene: Scene) -> str:
 
 
 def _partial_description(rng: Random, thing: Thing) -> str:
-    """Return a random description of the shape and its colour, or rarely of only one of these."""
+    """Return a random description of the shape and its colour, or occasionally of just one."""
     part = rng.random()
     if part < _NO_COLOUR:
         return one_of(rng, (_with_article(thing.shape), thing.shape))

@@ -1,4 +1,4 @@
-"""Erasure of a tenant: drain its jobs, delete its rows in batches, then delete the tenant.
+"""Erase a tenant: drain its jobs, delete its rows in batches, then delete the tenant.
 
 Every function can be repeated, so that the next round continues if a process dies.
 """
