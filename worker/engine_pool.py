@@ -51,7 +51,7 @@ class AttemptCallback:
             self._loop.call_soon_threadsafe(self._set_started)
 
     def on_step(self, progress: Progress) -> None:
-        """Pass the progress of a step to `progressed`."""
+        """Pass the progress of a step to the function `progressed`."""
         self._progressed(progress)
 
     def _set_started(self) -> None:

@@ -70,7 +70,7 @@ class Engines:
         return sum(each.left for each in self._running)
 
     def seconds_until_slot(self, work: float) -> float:
-        """Return the seconds until a slot is free for a job that has `work` seconds of work ahead.
+        """Return the seconds until a slot is free for a job with `work` seconds of work before it.
 
         If a slot is free and no work is ahead, the job starts at once.
         """

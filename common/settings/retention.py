@@ -11,19 +11,19 @@ DAY = 24 * HOUR
 
 
 class RetentionSettings(Section):
-    """Retention times in seconds; 0 keeps the data for ever."""
+    """Retention times in seconds; 0 keeps the data forever."""
 
     model_config = section_config("INFILL_RETENTION_")
 
     object_seconds: NonNegativeFloat = Field(
         default=30 * DAY,
         description="How long the images of an ended job are kept, including its inputs; "
-        "0 keeps them for ever.",
+        "0 keeps them forever.",
     )
     job_seconds: NonNegativeFloat = Field(
         default=90 * DAY,
         description="How long an ended job can be fetched; its deliveries are deleted with it, "
-        "its usage is kept. 0 keeps jobs for ever.",
+        "its usage is kept. 0 keeps jobs forever.",
     )
     delivery_seconds: NonNegativeFloat = Field(
         default=30 * DAY,
@@ -38,7 +38,7 @@ class RetentionSettings(Section):
         default=DAY,
         description="Age at which objects that no job refers to are deleted: those of failed and "
         "superseded attempts, and of requests that were never recorded. At least an hour; 0 keeps "
-        "them for ever.",
+        "them forever.",
     )
     interval_seconds: PositiveFloat = Field(
         default=60.0, description="How often a dispatcher looks for data to delete."

@@ -83,7 +83,7 @@ class StorageSettings(Section):
     )
     cache_control: str = Field(
         default="public, max-age=31536000, immutable",
-        description="Cache-Control header of results; caching for ever is safe because an object "
+        description="Cache-Control header of results; caching forever is safe because an object "
         "key is never written twice.",
     )
     timeout_seconds: PositiveFloat = Field(

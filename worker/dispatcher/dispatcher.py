@@ -124,7 +124,7 @@ class Dispatcher:
         return True
 
     async def _refresh_due(self) -> None:
-        """Mark deliveries that became due without a ring as due, and recheck remembered origins."""
+        """Mark tenants with newly due deliveries; check origins again that had none due before."""
         if self._wakeup.take_poll():
             async with self._database.direct() as connection:
                 await mark_due_dispatches(connection)

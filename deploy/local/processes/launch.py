@@ -6,7 +6,7 @@ starter. ACCOUNT is `-` for no change, `UID:GID` to switch to that account, or `
 but keep the right to enter folders that are closed to it.
 
 This is not done in `preexec_fn`, because that runs Python between fork and exec, where another
-thread's lock may be held for ever.
+thread's lock may be held forever.
 """
 
 import ctypes

@@ -28,7 +28,7 @@ async def wait_until_ready(check: Callable[[], Awaitable[bool]], name: str, seco
 
 
 async def responds_ok(port: int, path: str = "/readyz") -> bool:
-    """Return whether a GET request for `path` on loopback `port` is answered with status 200."""
+    """Return whether a GET for `path` at `port` of the loopback address is answered with 200."""
     try:
         async with asyncio.timeout(RESPONSE_SECONDS):
             status_line = await _ask(port, path)

@@ -79,7 +79,7 @@ async def listening(
 
 
 def says(*answers: bytes) -> Script:
-    """Answer each request with the next of `answers`, the last one for ever, and hang up."""
+    """Answer each request with the next of `answers`, the last one forever, and hang up."""
     rest = list(answers)
 
     async def script(
@@ -155,7 +155,7 @@ async def deafness(
 
 
 class Names:
-    """A name service: each look-up of a name gives its next answer, the last one for ever."""
+    """A name service: each look-up of a name gives its next answer, the last one forever."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

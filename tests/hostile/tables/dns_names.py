@@ -133,7 +133,7 @@ PASSES: Final[list[tuple[str, Script]]] = [
     ("a public address", records(GOOD)),
     ("two of them", records(GOOD, "A 127.0.0.3")),
     ("the same twice", records(GOOD, GOOD)),
-    ("to be kept for ever", records(GOOD, ttl=2**31 - 1)),
+    ("to be kept forever", records(GOOD, ttl=2**31 - 1)),
     ("an alias", records("CNAME b.example.", "b.example. A 127.0.0.1")),
     ("aliases of aliases", long_aliases(8, "127.0.0.1")),
     ("in odd case", records("ImAgEs.ExAmPlE. A 127.0.0.1")),

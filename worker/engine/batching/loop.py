@@ -131,7 +131,7 @@ class DeviceLoop:
                 if self._stepper:
                     self._stepper.run_once()
             except Exception as error:
-                # A bug in the engine: no caller may wait for ever because of it.
+                # A bug in the engine: no caller may wait forever because of it.
                 log.exception("engine_loop_failed")
                 self._stepper.fail_all(to_infill_error(error))
         for task in self._tasks:  # tasks submitted before the closing are still run

@@ -147,7 +147,7 @@ class PipelineBatcher:
         torch.set_num_threads(self._threads)  # a setting of the thread in torch
         try:
             outcomes = self._runner.run(key, members, partial(self._run_together, model))
-        except Exception as error:  # noqa: BLE001 - no caller may wait for ever
+        except Exception as error:  # noqa: BLE001 - no caller may wait forever
             outcomes = [to_infill_error(error)] * len(members)
         for member, outcome in zip(members, outcomes, strict=True):
             if member.future.done():

@@ -74,7 +74,7 @@ class Device(Protocol):
         ...
 
     def mark(self) -> DeviceMark:
-        """Return a mark at the current end of the device's work queue."""
+        """Record the end of all work submitted to the device so far, and return it as a mark."""
         ...
 
     def throttle(self) -> None:

@@ -79,7 +79,7 @@ class LoadedModel:
         """Free the memory of the weights; the model is unusable afterwards.
 
         The storage of the weights is released, not only the reference to this object: an object in
-        a reference cycle would stay in memory until the garbage collector runs, or for ever if it
+        a reference cycle would stay in memory until the garbage collector runs, or forever if it
         was created before the worker called `gc.freeze` at its start.
         """
         for module in self.modules:

@@ -77,7 +77,7 @@ def pull_weights(entry: ModelEntry) -> Path:
 
 
 def is_on_a_hub(entry: ModelEntry) -> bool:
-    """Return whether the source of `entry` is a hub repository, not a folder or a stand-in."""
+    """Return whether `entry` comes from a Hugging Face repository, not a folder or a stand-in."""
     return not entry.has_random_weights and not Path(entry.source).is_absolute()
 
 

@@ -21,9 +21,9 @@ async def recount_running(connection: AsyncConnection) -> int:
 
 
 async def mark_ready_tenants(connection: AsyncConnection) -> int:
-    """Mark tenants that have due jobs as ready; return how many were not marked before.
+    """Mark tenants that have due jobs as ready; return the number of newly marked tenants.
 
-    A mark can be missing because a job that waits for a retry becomes due without a write, or
+    A mark can be missing because a job that waits for a retry becomes due as time passes, or
     because a job was recorded while a claim found no more jobs and cleared the mark.
     """
     return (await connection.execute(_MARK_READY)).rowcount
