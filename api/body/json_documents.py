@@ -60,7 +60,9 @@ def _to_api_error(kind: type[JsonDocument], error: ValidationError) -> ApiError:
 def _to_field_error(kind: type[JsonDocument], problem: Mapping[str, Any]) -> FieldError:
     match problem["type"]:
         case "extra_forbidden":
-            detail = f"is not a field here; the fields are: {', '.join(kind.model_fields)}"
+            detail = (
+                f"is not a known field; the accepted fields are: {', '.join(kind.model_fields)}"
+            )
         case _:
             detail = explain_problem(problem)
     return FieldError(problem["loc"], detail)

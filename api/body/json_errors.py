@@ -54,7 +54,7 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
         )
     place = _line_and_column(text, error.pos)
     sentence = _SENTENCES.get(error.msg)
-    return sentence.format(place) if sentence else f"The JSON is broken at {place}: {error.msg}."
+    return sentence.format(place) if sentence else f"The JSON is invalid at {place}: {error.msg}."
 
 
 def _find_trailing_comma(text: str, position: int) -> int | None:

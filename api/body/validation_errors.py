@@ -16,7 +16,7 @@ _SENTENCES: Final = {
     "date_from_datetime_parsing": _DATE,
     "date_from_datetime_inexact": _DATE,
     "date_type": _DATE,
-    "string_pattern_mismatch": "must not contain the character NUL",
+    "string_pattern_mismatch": "must not contain a NUL character (U+0000)",
 }
 
 

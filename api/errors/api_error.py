@@ -129,9 +129,8 @@ class TooManyAtOnceError(ApiError):
 
     def __init__(self, *, per_tenant: int, in_all: int) -> None:
         super().__init__(
-            f"Too many requests of this kind are running: at most {per_tenant} may run at once "
-            f"for one tenant, and {in_all} for all tenants together. Wait for the response to one "
-            "of them, then retry.",
+            f"Too many of these requests are running. A tenant can run {per_tenant} at once, and "
+            f"all tenants together {in_all}. Wait until one finishes, then retry.",
             code="too_many_at_once",
             status=429,
             headers=RETRY_AFTER,
@@ -168,8 +167,8 @@ class QueueFullError(OverLimitError):
 
     def __init__(self, rate_limit: RateLimitSnapshot) -> None:
         super().__init__(
-            f"Your plan allows at most {pluralize(rate_limit.quota, 'queued job')}, and this would "
-            "be one more. Wait until one of your jobs has started, which takes about "
+            f"Your plan allows at most {pluralize(rate_limit.quota, 'queued job')}, and you have "
+            "reached that limit. Wait until one of your jobs has started, which takes about "
             f"{rate_limit.seconds} s.",
             code="queue_full",
             rate_limit=rate_limit,
@@ -183,12 +182,10 @@ class CreditsSpentError(OverLimitError):
     """
 
     def __init__(self, rate_limit: RateLimitSnapshot, *, cost: str, left: str, quota: str) -> None:
-        is_or_are = "is" if left == "1" else "are"
         super().__init__(
-            f"This job costs {pluralize(cost, 'credit')}, but of the {pluralize(quota, 'credit')} "
-            f"that your plan allows a month, {left} {is_or_are} left; your queued and running jobs "
-            "count as spent. Request fewer pixels, steps or samples, or wait for the next month "
-            "(UTC).",
+            f"This job costs {pluralize(cost, 'credit')}, but you have {left} of this month's "
+            f"{quota} left; your queued and running jobs count as spent. Request fewer pixels, "
+            "steps or samples, or wait for the next month (UTC).",
             code="credits_spent",
             rate_limit=rate_limit,
         )

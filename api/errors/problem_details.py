@@ -13,7 +13,7 @@ from api.errors.api_error import ApiError, FieldError
 MEDIA_TYPE: Final = "application/problem+json"
 TITLES: Final = {
     400: "The body cannot be read",
-    401: "No valid key",
+    401: "Missing or invalid key",
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict with the current state",

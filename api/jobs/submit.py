@@ -91,8 +91,8 @@ async def _record(services: Services, new_job: NewJob) -> JobRecorded | JobRepea
         outcome = await record_job(connection, new_job)
     if isinstance(outcome, IdempotencyKeyTaken):
         detail = (
-            "The Idempotency-Key was used before for another request, "
-            f"job {outcome.job_id}: send a new key with a new request."
+            f"This Idempotency-Key was already used for a different request (job {outcome.job_id})."
+            " Use a new key for each new request."
         )
         raise InvalidFieldsError([FieldError(("Idempotency-Key",), detail, "parameter")])
     return outcome

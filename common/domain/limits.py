@@ -71,7 +71,7 @@ class Limits:
         if self.monthly_credits is not None and (queued is None or queued > MAX_QUEUED_UNDER_QUOTA):
             raise InvalidLimitsError(
                 {
-                    "monthly_credits": "needs max_queued to be set as well, to at most "
+                    "monthly_credits": "can be set only if max_queued is also set, to at most "
                     f"{MAX_QUEUED_UNDER_QUOTA}"
                 }
             )

@@ -155,7 +155,7 @@ SCHEDULERS: Final[tuple[SchedulerEntry, ...]] = (
 SCHEDULER_NAMES: Final = tuple(entry.name for entry in SCHEDULERS)
 
 _SCIPY: Final = "needs the Python package scipy, which this server does not have"
-_ABSENT: Final = "is not in diffusers"
+_ABSENT: Final = "is not available in this service"
 _OTHER_KIND: Final = "is for a kind of model that this service does not run"
 # Further names that the hosted service or its users know.
 UNSUPPORTED: Final[Mapping[str, str]] = {
@@ -167,7 +167,8 @@ UNSUPPORTED: Final[Mapping[str, str]] = {
     "DPM++ 2S a Karras": f"{_ABSENT}; the closest is DPM++ 2S Karras",
     "DPM fast": _ABSENT,
     "DPM adaptive": _ABSENT,
-    "DDIMInverseScheduler": "turns images into noise",
+    "DDIMInverseScheduler": "cannot generate images, because it works in reverse: it turns images "
+    "into noise",
     "IPNDMScheduler": _OTHER_KIND,
     "KarrasVeScheduler": _OTHER_KIND,
     "ScoreSdeVeScheduler": _OTHER_KIND,

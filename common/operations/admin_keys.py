@@ -39,7 +39,7 @@ async def issue_admin_key(
         if name == SETTING_NAME or await admin_keys.is_admin_key_name_taken(
             change.connection, name
         ):
-            raise ConflictError(f"there is already a live admin key called {name}")
+            raise ConflictError(f"there is already an active admin key called {name}")
         made = await admin_keys.add_admin_key(
             change.connection,
             name=name,
@@ -75,6 +75,6 @@ async def revoke_admin_key(database: Database, operator: Operator, key_id: int) 
     async with audited_change(database, operator, "admin_key.revoke") as change:
         revoked = await admin_keys.revoke_admin_key(change.connection, key_id)
         if revoked is None:
-            raise NotFoundError(f"there is no live admin key with the id {key_id}")
+            raise NotFoundError(f"there is no active admin key with the id {key_id}")
         change.subject, change.details = str(key_id), {"name": revoked.name}
     return revoked

@@ -90,7 +90,7 @@ async def revoke_key(database: Database, operator: Operator, tenant: str, key_id
             change.connection, tenant_id=tenant_id, key_id=key_id
         )
         if revoked is None:
-            raise NotFoundError(f"{tenant} has no live key with the id {key_id}")
+            raise NotFoundError(f"the tenant {tenant} has no active API key with the id {key_id}")
         change.subject, change.details = str(key_id), {"name": revoked.name}
     return revoked
 

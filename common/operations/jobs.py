@@ -15,7 +15,7 @@ from common.postgres.repositories.jobs.finish import cancel
 from common.postgres.repositories.jobs.overview import JobFilter, JobSummary
 
 # Shown to the job's tenant.
-CANCELED_MESSAGE: Final = "canceled by the operator of the service"
+CANCELED_MESSAGE: Final = "the job was canceled by the operator of this service"
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,10 +90,13 @@ async def delete_plan(database: Database, operator: Operator, name: str) -> None
     async with audited_change(database, operator, "plan.delete") as change:
         plan = await require_plan(change.connection, name)
         if name == DEFAULT_PLAN:
-            raise ConflictError(f"the plan {name} cannot be deleted: new tenants are put on it")
+            raise ConflictError(
+                f"the plan {name} cannot be deleted because it is the default plan for new tenants"
+            )
         if not await plans.delete_plan(change.connection, plan.id):
             raise ConflictError(
-                f"the plan {name} has tenants ({plan.tenants}): put them on another plan first"
+                f"the plan {name} cannot be deleted because it still has tenants "
+                f"({plan.tenants}); move them to another plan first"
             )
         change.subject, change.details = name, {"before": plan.limits}
 

@@ -32,10 +32,7 @@ async def report_usage(
         NotFoundError: the tenant does not exist.
     """
     if since > until:
-        raise InvalidPeriodError(
-            f"the period ends on {until}, before it begins on {since}: "
-            "until must be the same day as since or a later one"
-        )
+        raise InvalidPeriodError(f"until ({until}) must not be earlier than since ({since})")
     async with database.statement() as connection:
         tenant_id = None
         if tenant is not None:

@@ -92,10 +92,13 @@ async def expire_webhook_secret(
             secret_id=secret_id,
         )
         if found is None:
-            raise NotFoundError(f"{tenant} has no live webhook secret with the id {secret_id}")
+            raise NotFoundError(
+                f"the tenant {tenant} has no active webhook secret with the id {secret_id}"
+            )
         if found.expires_at is None:
             raise ConflictError(
-                f"the webhook secret {secret_id} is the current one of {tenant}: rotate it first"
+                f"webhook secret {secret_id} is the current secret of {tenant} and cannot be "
+                "expired; rotate the secret first"
             )
         change.subject = str(secret_id)
         return await webhook_secrets.expire_webhook_secret(change.connection, secret_id)

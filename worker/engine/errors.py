@@ -39,7 +39,7 @@ def to_infill_error(error: Exception) -> InfillError:
         return error
     if is_out_of_memory(error):
         return GenerationError(
-            "the model ran out of memory; a smaller width and height may fit", detail=str(error)
+            "the model ran out of memory; try a smaller width and height", detail=str(error)
         )
     if isinstance(error, torch.AcceleratorError):
         # An illegal memory access or a lost device corrupts the CUDA context: every later call

@@ -208,7 +208,8 @@ async def _find(context: TenantContext, delivery_id: UUID) -> DeliveryRecord:
 def _to_conflict(delivery: DeliveryRecord) -> ConflictError:
     if delivery.attempts >= redelivery.MAX_ATTEMPTS:
         return ConflictError(
-            f"delivery {delivery.id} has had {delivery.attempts} attempts, which is the maximum; "
-            f"POST /api/v3/fetch/{delivery.job_id} returns the same result"
+            f"delivery {delivery.id} cannot be sent again: it has reached the maximum of "
+            f"{redelivery.MAX_ATTEMPTS} attempts. Get the job's result with "
+            f"POST /api/v3/fetch/{delivery.job_id}"
         )
     return ConflictError(f"delivery {delivery.id} is being sent right now")

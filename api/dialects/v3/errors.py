@@ -28,13 +28,13 @@ _MESSAGES: Final = {
 _TIPS: Final = {
     "wrong_api_key": "Send your API key as the field `key`, as the header `key`, "
     "or as `Authorization: Bearer …`. Keys start with `inf_`.",
-    "body_too_large": "Send large images as URLs in place of base64.",
+    "body_too_large": "Send large images as URLs instead of base64.",
 }
 # Paths whose requests make a job.
 _SUBMITTING: Final = frozenset(f"/api/v3/{endpoint}" for endpoint in Endpoint)
 _SUBMIT_AGAIN: Final = (
     "Retry in a few seconds. If the first request had an `Idempotency-Key`, repeat it with the "
-    "same key: a job that already exists is returned instead of a second one."
+    "same key: if the first request created a job, that job is returned instead of a second one."
 )
 
 

@@ -36,7 +36,7 @@ def _no_bool(value: Any) -> Any:
 def _no_nul(value: str, info: ValidationInfo) -> str:
     # Postgres can store this character neither in text nor in JSON.
     if "\x00" in value:
-        raise field_error(f"The {info.field_name} field must not contain the character NUL.")
+        raise field_error(f"The {info.field_name} field must not contain a NUL character (U+0000).")
     return value
 
 
@@ -107,7 +107,7 @@ def _height(value: int, info: ValidationInfo) -> int:
 
 def _unsupported(value: bool | str, info: ValidationInfo) -> bool | str:  # noqa: FBT001 - a validator's signature
     if value:
-        off = "no" if value is True else "left out"
+        off = '"no" or left out' if value is True else "left out"
         raise field_error(f"The {info.field_name} field must be {off}: {_UNSUPPORTED}.")
     return value
 

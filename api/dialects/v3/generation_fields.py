@@ -87,7 +87,7 @@ def _safety(enabled: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - a va
         checking = [entry.name for entry in context.choice.usable if entry.safety_checker]
         others = f"; models with one: {', '.join(checking)}" if checking else ""
         raise field_error(
-            f"The {info.field_name} field must be no: "
+            f'The {info.field_name} field must be "no" because '
             f"the model {context.model.name} has no safety checker{others}."
         )
     return enabled or context.limits.require_safety_checker
@@ -100,7 +100,7 @@ Steps = Annotated[
 Strength = Annotated[
     Annotated[
         float,
-        Field(gt=0, le=1, allow_inf_nan=False, description="a number above 0 and up to 1"),
+        Field(gt=0, le=1, allow_inf_nan=False, description="a number greater than 0 and at most 1"),
         NoBool,
     ],
     AfterValidator(_strength),
@@ -124,7 +124,7 @@ Blur = Annotated[
 # Null comes as no field at all, so the validators of these never meet it.
 OptionalModel = Annotated[
     Annotated[str, AfterValidator(_model_id)] | None,
-    Field(description="null or the name of a model that serves this endpoint"),
+    Field(description="null or the name of a model that supports this endpoint"),
 ]
 OptionalScheduler = Annotated[
     Annotated[str, AfterValidator(_scheduler)] | None, Field(description=_A_SCHEDULER)

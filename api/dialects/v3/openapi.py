@@ -119,11 +119,11 @@ _OVER_LIMITS: Final = {
     ),
     "too many queued jobs": error_body(
         "Rate limit exceeded. Maximum 50 queued requests allowed.",
-        tips="Your plan allows at most 50 queued jobs, and this would be one more. Wait until …",
+        tips="Your plan allows at most 50 queued jobs, and you have reached that limit. Wait …",
     ),
     "credits spent": error_body(
         "Rate limit exceeded. Maximum 5000 credits a month allowed.",
-        tips="This job costs 5.505024 credits, but of the 5000 credits that your plan allows …",
+        tips="This job costs 5.505024 credits, but you have 3 of this month's 5000 left; …",
     ),
 }
 RESPONSES: Final[dict[str, dict[str, Any]]] = {

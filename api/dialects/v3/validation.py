@@ -39,7 +39,7 @@ class ModelChoice:
     def rule(self) -> str:
         """The valid values of `model_id`, worded to complete the sentence "The … field must be"."""
         where = " on your plan" if self.on_plan else ""
-        return f"null or a model that serves {self.endpoint}{where} ({_names(self.usable)})"
+        return f"null or a model that supports {self.endpoint}{where} ({_names(self.usable)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +80,18 @@ def model_choice_for(catalogue: Catalogue, limits: Limits, endpoint: Endpoint) -
         return ModelChoice(endpoint, usable, unchecked, on_plan=limits.models is not None)
     if unchecked:
         raise UnsupportedRequestError(
-            f"Your plan requires the safety checker, but no model that serves {endpoint} has one "
+            f"Your plan requires the safety checker, but no model that supports {endpoint} has one "
             f"({_names(unchecked)}). Ask the operator of this service to add such a model or to "
             "change your plan."
         )
-    where, there = "of this service", "it has"
+    where, listed = "on this service", "Available models"
     if limits.models is not None:
-        where, there = "on your plan", "your plan has"
+        where, listed = "on your plan", "Models on your plan"
     allowed = [
         entry for entry in catalogue.entries if limits.models is None or entry.name in limits.models
     ]
     raise UnsupportedRequestError(
-        f"No model {where} serves {endpoint}; {there}: {_names(allowed) or 'none'}."
+        f"No model {where} supports {endpoint}. {listed}: {_names(allowed) or 'none'}."
     )
 
 

@@ -158,7 +158,7 @@ def test_webhook_secrets_are_rotated_and_expired() -> None:
     assert "whsec_" not in run("secrets", "list", "acme")
     ids = [item["id"] for item in run_json("secrets", "list", "acme")["items"]]
     assert run_json("secrets", "expire", "acme", str(ids[0]))["id"] == ids[0]
-    with pytest.raises(ConflictError, match="rotate it first"):
+    with pytest.raises(ConflictError, match="rotate the secret first"):
         run("secrets", "expire", "acme", str(ids[-1]))
 
 
@@ -260,7 +260,7 @@ def test_missing_tenants_and_keys_are_named_in_the_error() -> None:
         with pytest.raises(NotFoundError, match="there is no tenant called missing"):
             run(*arguments)
     run("tenants", "create", "acme")
-    with pytest.raises(NotFoundError, match="acme has no live key with the id 7"):
+    with pytest.raises(NotFoundError, match="the tenant acme has no active API key with the id 7"):
         run("keys", "revoke", "acme", "7")
 
 

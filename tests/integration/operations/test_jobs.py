@@ -89,7 +89,7 @@ async def test_a_canceled_job_has_a_pending_delivery(database: Database, state: 
     (row,) = await rows(database, Job)
     (delivery,) = await rows(database, Delivery)
     assert canceled.ended.file_prefix == row["file_prefix"]
-    assert row["error_message"] == "canceled by the operator of the service"
+    assert row["error_message"] == "the job was canceled by the operator of this service"
     assert [share["running"] for share in await rows(database, TenantShare)] == [0, 0]
     assert (canceled.ended.delivery_id, delivery["event"]) == (delivery["id"], "job.canceled")
     with pytest.raises(ConflictError, match=f"job {job_id} has ended already"):

@@ -45,7 +45,7 @@ async def test_a_key_works_until_it_is_revoked(database: Database) -> None:
     assert revoked.revoked_at is not None
     assert not await is_live(database, first.key)
     assert await is_live(database, second.key)
-    with pytest.raises(NotFoundError, match="acme has no live key with the id"):
+    with pytest.raises(NotFoundError, match="the tenant acme has no active API key with the id"):
         await revoke_key(database, OPERATOR, "acme", first.id)
 
 
@@ -62,7 +62,7 @@ async def test_only_digest_and_expiry_of_a_key_are_stored(database: Database) ->
 
 async def test_a_key_is_revoked_only_through_its_tenant(database: Database) -> None:
     issued = await issue_key(database, OPERATOR, "acme", "web", pepper=PEPPER)
-    with pytest.raises(NotFoundError, match="other has no live key"):
+    with pytest.raises(NotFoundError, match="the tenant other has no active API key"):
         await revoke_key(database, OPERATOR, "other", issued.id)
     assert await is_live(database, issued.key)
 
@@ -110,7 +110,7 @@ async def test_an_admin_key_works_until_it_is_revoked(database: Database) -> Non
     assert listed.last_used_at is not None
     assert (await revoke_admin_key(database, OPERATOR, issued.id)).revoked_at is not None
     assert await used(database, issued.key) is None
-    with pytest.raises(NotFoundError, match="there is no live admin key with the id"):
+    with pytest.raises(NotFoundError, match="there is no active admin key with the id"):
         await revoke_admin_key(database, OPERATOR, issued.id)
 
 
@@ -118,7 +118,9 @@ async def test_names_of_live_admin_keys_are_unique(database: Database) -> None:
     """Otherwise the audit log would be ambiguous."""
     issued = await issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER)
     for name in ("ops", "INFILL_ADMIN_KEY"):
-        with pytest.raises(ConflictError, match=f"there is already a live admin key called {name}"):
+        with pytest.raises(
+            ConflictError, match=f"there is already an active admin key called {name}"
+        ):
             await issue_admin_key(database, OPERATOR, name, pepper=PEPPER)
     await revoke_admin_key(database, OPERATOR, issued.id)
     await issue_admin_key(database, OPERATOR, "ops", pepper=PEPPER)
@@ -146,15 +148,15 @@ async def test_an_old_secret_can_be_expired_but_not_the_current_one(
     await rotate_webhook_secret(database, OPERATOR, "acme")
     first, second = (await list_webhook_secrets(database, "acme", EVERYTHING)).items
     with pytest.raises(
-        ConflictError, match=f"the webhook secret {second.id} is the current one of acme"
+        ConflictError, match=f"webhook secret {second.id} is the current secret of acme and cannot"
     ):
         await expire_webhook_secret(database, OPERATOR, "acme", second.id)
-    with pytest.raises(NotFoundError, match="other has no live webhook secret"):
+    with pytest.raises(NotFoundError, match="the tenant other has no active webhook secret"):
         await expire_webhook_secret(database, OPERATOR, "other", first.id)
     expired = await expire_webhook_secret(database, OPERATOR, "acme", first.id)
     assert expired.expires_at is not None
     assert expired.expires_at <= utc_now()
-    with pytest.raises(NotFoundError, match="acme has no live webhook secret"):
+    with pytest.raises(NotFoundError, match="the tenant acme has no active webhook secret"):
         await expire_webhook_secret(database, OPERATOR, "acme", first.id)
 
 

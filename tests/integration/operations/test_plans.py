@@ -72,7 +72,8 @@ async def test_limits_that_conflict_with_a_tenants_own_are_rejected(database: Da
 async def test_a_plan_in_use_is_not_deleted(database: Database) -> None:
     await create_plan(database, OPERATOR, "pro", {})
     await create_tenant(database, OPERATOR, "acme", plan="pro")
-    with pytest.raises(ConflictError, match=r"the plan pro has tenants \(1\)"):
+    in_use = r"the plan pro cannot be deleted because it still has tenants \(1\); "
+    with pytest.raises(ConflictError, match=in_use):
         await delete_plan(database, OPERATOR, "pro")
     await set_tenant_plan(database, OPERATOR, "acme", "default")
     await delete_plan(database, OPERATOR, "pro")

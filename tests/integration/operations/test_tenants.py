@@ -106,7 +106,7 @@ async def test_a_plan_that_conflicts_with_own_limits_is_rejected(database: Datab
     await create_plan(database, OPERATOR, "free", {"max_queued": 10})
     await create_tenant(database, OPERATOR, "acme", plan="free")
     await set_tenant_limits(database, OPERATOR, "acme", {"monthly_credits": 100})
-    with pytest.raises(InvalidLimitsError, match="needs max_queued to be set"):
+    with pytest.raises(InvalidLimitsError, match="can be set only if max_queued is also set"):
         await set_tenant_plan(database, OPERATOR, "acme", "default")
     assert (await show_tenant(database, "acme")).plan == "free"
 

@@ -74,7 +74,7 @@ def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTE
 
 def missing_image(field: str, endpoint: Endpoint) -> InvalidImageError:
     """Return the error for a missing input image that the endpoint requires."""
-    return InvalidImageError(f"{field}: no image was sent, and {endpoint} requires one")
+    return InvalidImageError(f"{field}: {endpoint} requires this image, but none was sent")
 
 
 def _resize(image: Image.Image, size: Size, resampling: Image.Resampling) -> Image.Image:

@@ -110,9 +110,11 @@ class PromptEncoder:
         by_tokenizer = [section_tokenizer.tokenize(texts) for section_tokenizer in self._tokenizers]
         length = max(len(sections) for sections in by_tokenizer)
         if length > MAX_CHUNKS:
+            capacity = self._tokenizers[0].capacity
             raise UnsupportedRequestError(
-                f"{field}: the text fills {length} chunks of {self._tokenizers[0].capacity} "
-                f"tokens, and at most {MAX_CHUNKS} are accepted; shorten it"
+                f"{field}: the text is too long: it needs {length} chunks of {capacity} tokens, "
+                f"and at most {MAX_CHUNKS} chunks ({MAX_CHUNKS * capacity} tokens) are accepted; "
+                "shorten it"
             )
         # Two tokenizers might split a text into different numbers of tokens, though none known
         # does.

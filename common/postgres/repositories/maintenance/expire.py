@@ -24,7 +24,7 @@ async def fail_overdue(
 ) -> list[EndedJob]:
     """Fail up to `limit` jobs queued for more than `max_queue_seconds`; return these jobs."""
     max_wait = pluralize(f"{max_queue_seconds:g}", "second")
-    message = f"the job waited longer than the limit of {max_wait}"
+    message = f"the job was still queued after the maximum of {max_wait}"
     values = {
         "max_queue_seconds": max_queue_seconds,
         "at_most": limit,

@@ -15,7 +15,7 @@ from tests.integration.operations.rows import add_job
 
 HUGE = "9" * 30
 A_TIME = "must be a date and time with a time zone, like 2027-01-31T00:00:00Z"
-NO_NUL = "must not contain the character NUL"
+NO_NUL = "must not contain a NUL character (U+0000)"
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ NO_NUL = "must not contain the character NUL"
             "plans/default",
             None,
             409,
-            "the plan default cannot be deleted: new tenants are put on it",
+            "the plan default cannot be deleted because it is the default plan for new tenants",
         ),
         ("GET", "jobs/77", None, 404, "there is no job with the id 77"),
         ("GET", "nothing", None, 404, "There is nothing at this path."),
@@ -68,7 +68,7 @@ def parameter(name: str, detail: str) -> dict[str, str]:
             {"name": 5, "nmae": "x"},
             [
                 field("name", "Input should be a valid string"),
-                field("nmae", "is not a field here; the fields are: name, plan"),
+                field("nmae", "is not a known field; the accepted fields are: name, plan"),
             ],
         ),
         (

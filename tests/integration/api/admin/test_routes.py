@@ -74,7 +74,8 @@ async def test_a_key_authenticates_until_it_is_revoked(admin: AdminHarness) -> N
     code, revoked = await admin.ask("DELETE", path)
     assert (code, revoked["revoked_at"] is None) == (200, False)
     code, gone = await admin.ask("DELETE", path)
-    assert (code, gone["detail"]) == (404, f"alice has no live key with the id {key['id']}")
+    missing = f"the tenant alice has no active API key with the id {key['id']}"
+    assert (code, gone["detail"]) == (404, missing)
 
 
 async def test_webhook_secrets_are_rotated_and_expired(admin: AdminHarness) -> None:

@@ -119,16 +119,16 @@ async def test_models_without_a_required_safety_checker_are_rejected(gateway: Ga
         "inpaint (safe); your plan requires the safety checker, and plain has none."
     )
     rejected = (await send(gateway, "text2img"))["message"]
-    assert rejected.startswith("Your plan requires the safety checker, but no model that serves ")
+    assert rejected.startswith("Your plan requires the safety checker, but no model that supports ")
     await gateway.set_limits(require_safety_checker=True, models=["plain"])
-    assert "no model that serves inpaint has one (plain)." in (await send(gateway))["message"]
+    assert "no model that supports inpaint has one (plain)." in (await send(gateway))["message"]
     assert await gateway.count_jobs() == 0
 
 
 async def test_the_request_decides_about_an_optional_safety_checker(gateway: Gateway) -> None:
     assert (await send(gateway))["meta"]["safetychecker"] == "no"
     result = (await send(gateway, safety_checker="yes"))["message"]
-    must_be = "no: the model plain has no safety checker; models with one: safe"
+    must_be = '"no" because the model plain has no safety checker; models with one: safe'
     assert result == {"safety_checker": [f"The safety_checker field must be {must_be}."]}
     checked = await send(gateway, safety_checker="yes", model_id="safe")
     assert checked["meta"]["safetychecker"] == "yes"

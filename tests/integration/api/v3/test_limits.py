@@ -114,7 +114,7 @@ async def test_more_waiting_jobs_than_allowed_are_rejected(gateway: Gateway) -> 
     # Half a second per unit and no worker: each job takes as long as its work.
     seconds = math.ceil(COST / 2)
     assert body["tips"] == (
-        "Your plan allows at most 3 queued jobs, and this would be one more. "
+        "Your plan allows at most 3 queued jobs, and you have reached that limit. "
         f"Wait until one of your jobs has started, which takes about {seconds} s."
     )
     assert rejected.headers["retry-after"] == str(seconds)
@@ -212,8 +212,9 @@ async def test_credits_can_be_spent_completely(gateway: Gateway) -> None:
     body = rejected.json()
     assert body["message"] == body["messege"]
     assert body["message"] == "Rate limit exceeded. Maximum 16.515072 credits a month allowed."
-    assert body["tips"].startswith("This job costs 5.505024 credits, but of the ")
-    assert " that your plan allows a month, 0 are left; " in body["tips"]
+    assert body["tips"].startswith(
+        "This job costs 5.505024 credits, but you have 0 of this month's 16.515072 left; "
+    )
     assert after <= int(rejected.headers["retry-after"]) <= before
     assert rejected.headers["ratelimit-policy"] == '"credits";q=16;qu="credits"'
     assert rejected.headers["ratelimit"].startswith('"credits";r=0;t=')
@@ -224,7 +225,7 @@ async def test_a_smaller_job_may_still_fit(gateway: Gateway) -> None:
     await gateway.set_limits(max_queued=100, monthly_credits=6)
     assert await outcome(gateway) == "processing"
     rejected = (await send(gateway)).json()
-    assert "a month, 0.494976 are left" in rejected["tips"]
+    assert "you have 0.494976 of this month's 6 left; " in rejected["tips"]
     assert await outcome(gateway, width=64, height=64) == "processing"
 
 
@@ -277,10 +278,12 @@ async def test_models_that_the_plan_excludes_are_not_used(gateway: Gateway) -> N
     await gateway.set_limits(models=["standin", "gone"])
     assert (await send(gateway, "text2img")).json()["status"] == "processing"
     rejected = (await send(gateway)).json()
-    assert rejected["message"] == "No model on your plan serves inpaint; your plan has: standin."
+    assert rejected["message"] == (
+        "No model on your plan supports inpaint. Models on your plan: standin."
+    )
     await gateway.set_limits(models=[])
     assert (await send(gateway, "text2img")).json()["message"] == (
-        "No model on your plan serves text2img; your plan has: none."
+        "No model on your plan supports text2img. Models on your plan: none."
     )
 
 

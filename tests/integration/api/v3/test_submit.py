@@ -168,7 +168,9 @@ async def test_an_endpoint_without_a_model_is_rejected(settings: Settings) -> No
     settings.models = ModelSettings(serve=("standin",))
     async with open_gateway(settings) as gateway:
         response = await gateway.post("inpaint", INPAINT_BODY)
-    assert response["message"] == "No model of this service serves inpaint; it has: standin."
+    assert response["message"] == (
+        "No model on this service supports inpaint. Available models: standin."
+    )
 
 
 async def test_transport_errors_keep_their_status(gateway: Gateway) -> None:

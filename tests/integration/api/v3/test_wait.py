@@ -106,8 +106,11 @@ async def test_an_idempotency_key_used_for_another_request_is_rejected(
     response = await gateway.post(
         "inpaint", {**INPAINT_BODY, **changed}, **{"idempotency-key": "k"}
     )
-    result = f"The Idempotency-Key was used before for another request, job {first['id']}"
-    assert response["message"]["Idempotency-Key"][0].startswith(result)
+    result = (
+        f"This Idempotency-Key was already used for a different request (job {first['id']}). "
+        "Use a new key for each new request."
+    )
+    assert response["message"]["Idempotency-Key"] == [result]
     assert await gateway.count_jobs() == 1
 
 

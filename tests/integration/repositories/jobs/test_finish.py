@@ -185,5 +185,5 @@ async def test_overdue_jobs_fail_oldest_first(alice: TenantRows) -> None:
     assert events == {(first, "job.failed"), (second, "job.failed")}
     job = await alice.read_job(first)
     assert (job["state"], job["error_code"]) == (JobState.FAILED, "queue_time_exceeded")
-    assert job["error_message"] == "the job waited longer than the limit of 3600 seconds"
+    assert job["error_message"] == "the job was still queued after the maximum of 3600 seconds"
     assert job["finished_at"] is not None

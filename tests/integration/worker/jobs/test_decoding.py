@@ -150,4 +150,4 @@ async def test_a_missing_image_is_named(harness: WorkerHarness) -> None:
     async with harness.worker() as worker:
         await worker.runner.run_waiting_jobs("one")
     row = await harness.tenant.read_job(job_id)
-    assert row["error_message"] == "mask_image: no image was sent, and inpaint requires one"
+    assert row["error_message"] == "mask_image: inpaint requires this image, but none was sent"

@@ -34,9 +34,9 @@ def test_a_trailing_comma_is_reported_with_line_and_column(body: bytes, position
 @pytest.mark.parametrize(
     ("body", "result"),
     [
-        (b'{"a" 1}', "The JSON is broken at line 1, column 6: Expecting ':' delimiter."),
-        (b'{"a": 1}}', "The JSON is broken at line 1, column 9: Extra data."),
-        (b'{"a":\n', "The JSON is broken at line 2, column 1: Expecting value."),
+        (b'{"a" 1}', "The JSON is invalid at line 1, column 6: Expecting ':' delimiter."),
+        (b'{"a": 1}}', "The JSON is invalid at line 1, column 9: Extra data."),
+        (b'{"a":\n', "The JSON is invalid at line 2, column 1: Expecting value."),
         (
             b'{"a": "\n"}',
             f"The string contains a control character at line 1, column 8: {CONTROL}",

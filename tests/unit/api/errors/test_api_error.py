@@ -16,7 +16,7 @@ def test_a_quota_of_one_uses_the_singular() -> None:
     assert rate.message == "Your plan allows 1 request per minute. Try again in 7 s."
     assert queue.message.startswith("Your plan allows at most 1 queued job, and ")
     assert credits_spent.message.startswith(
-        "This job costs 1 credit, but of the 1 credit that your plan allows a month, 1 is left; "
+        "This job costs 1 credit, but you have 1 of this month's 1 left; "
     )
     assert b"Maximum 1 queued request allowed." in bytes(render_error("/", queue).body)
     assert b"Maximum 1 credit a month allowed." in bytes(render_error("/", credits_spent).body)

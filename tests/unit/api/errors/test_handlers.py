@@ -30,7 +30,7 @@ from common.domain.api_key import KeyKind
 
 SUBMIT_AGAIN = (
     "Retry in a few seconds. If the first request had an `Idempotency-Key`, repeat it with the "
-    "same key: a job that already exists is returned instead of a second one."
+    "same key: if the first request created a job, that job is returned instead of a second one."
 )
 SNAPSHOT = RateLimitSnapshot("requests", 60, 0, 3)
 
@@ -140,7 +140,7 @@ def test_errors_are_rendered_as_problem_bodies() -> None:
     assert response.headers["www-authenticate"] == "Bearer"
     assert orjson.loads(bytes(response.body)) == {
         "type": "urn:infill:problem:wrong_admin_key",
-        "title": "No valid key",
+        "title": "Missing or invalid key",
         "status": 401,
         "detail": "Send a valid admin key as `Authorization: Bearer …`. Keys start with `adm_`.",
         "instance": "/admin/v1/%C3%A4",

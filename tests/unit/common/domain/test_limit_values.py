@@ -93,5 +93,6 @@ def test_all_problems_are_reported_at_once() -> None:
 
 @pytest.mark.parametrize("queued", [None, MAX_QUEUED_UNDER_QUOTA + 1])
 def test_a_quota_needs_a_queue_that_can_be_added_up(queued: int | None) -> None:
-    with pytest.raises(InvalidLimitsError, match="monthly_credits needs max_queued to be set"):
+    rule = "monthly_credits can be set only if max_queued is also set, to at most 100000"
+    with pytest.raises(InvalidLimitsError, match=rule):
         Limits.from_json({"monthly_credits": 1, "max_queued": queued})

@@ -45,7 +45,7 @@ def test_a_scheduler_is_found_by_each_of_its_names(
     [
         ("LMS Karras", "needs the Python package scipy, which this server does not have"),
         ("lmsDiscreteScheduler", "needs the Python package scipy, which this server does not have"),
-        ("DPM++ 2S a", "is not in diffusers; the closest is DPM++ 2S"),
+        ("DPM++ 2S a", "is not available in this service; the closest is DPM++ 2S"),
         ("KarrasVeScheduler", "is for a kind of model that this service does not run"),
     ],
 )
@@ -92,18 +92,19 @@ def model_error(sent: object, kind: type[GenerationBody] = InpaintBody, **limits
     return str(result)
 
 
-def test_a_model_may_be_chosen_of_those_that_serve_the_endpoint() -> None:
+def test_a_model_may_be_chosen_of_those_that_support_the_endpoint() -> None:
     assert read({**INPAINT_BODY, "model_id": " safe "}, InpaintBody, *ALL).model_id == "safe"
-    wanted = "null or a model that serves inpaint (plain, safe)"
+    wanted = "null or a model that supports inpaint (plain, safe)"
     for sent in ("writer", "unknown", "Safe", "x" * 5000):
         assert model_error(sent) == f"The model_id field must be {wanted}."
-    assert model_error(5).endswith("must be null or the name of a model that serves this endpoint.")
+    wanted = "null or the name of a model that supports this endpoint"
+    assert model_error(5) == f"The model_id field must be {wanted}."
     assert "(plain, safe, writer)." in model_error("unknown", TextToImageBody)
 
 
 def test_models_that_the_plan_excludes_are_neither_chosen_nor_named() -> None:
     result = model_error("plain", models=("safe", "writer"))
-    wanted = "null or a model that serves inpaint on your plan (safe)"
+    wanted = "null or a model that supports inpaint on your plan (safe)"
     assert result == f"The model_id field must be {wanted}."
 
 
@@ -124,13 +125,13 @@ def test_a_plan_that_requires_the_safety_checker_switches_it_on(sent: object) ->
 def test_a_plan_that_requires_the_safety_checker_rejects_models_without_one() -> None:
     result = model_error("plain", require_safety_checker=True)
     assert result == (
-        "The model_id field must be null or a model that serves inpaint (safe); "
+        "The model_id field must be null or a model that supports inpaint (safe); "
         "your plan requires the safety checker, and plain has none."
     )
     with pytest.raises(UnsupportedRequestError) as caught:
         read(INPAINT_BODY, TextToImageBody, PLAIN, WRITER, limits=CHECKED)
     assert caught.value.message == (
-        "Your plan requires the safety checker, but no model that serves text2img has one "
+        "Your plan requires the safety checker, but no model that supports text2img has one "
         "(plain, writer). Ask the operator of this service to add such a model or to change "
         "your plan."
     )

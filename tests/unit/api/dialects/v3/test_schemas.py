@@ -74,7 +74,7 @@ BAD: list[tuple[str, str, list[object]]] = [
     ("num_inference_steps", "a whole number from 1 to 51", [0, 52, "1.5", "9" * 5000]),
     ("priority", "a whole number from -100 to 100", [-101, 101, "high", 0.5, True]),
     ("guidance_scale", "a number from 1 to 20", [0.9, 21, "nan", True]),
-    ("strength", "a number above 0 and up to 1", [0, 1.01, "-1", "inf", "strong"]),
+    ("strength", "a number greater than 0 and at most 1", [0, 1.01, "-1", "inf", "strong"]),
     ("base64", "yes or no", ["maybe", 2, [], "ja"]),
     ("enhance_prompt", "yes or no", ["x"]),
     ("mask_invert", "yes or no", ["maybe", 2]),
@@ -116,7 +116,7 @@ def test_every_bad_value_is_rejected_with_the_valid_values(
 
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt", "track_id"])
 def test_the_character_nul_is_rejected(field: str) -> None:
-    rejected = f"The {field} field must not contain the character NUL."
+    rejected = f"The {field} field must not contain a NUL character (U+0000)."
     assert errors({**INPAINT_BODY, field: "a\x00b"}) == {field: [rejected]}
 
 
@@ -137,11 +137,11 @@ def test_all_bad_fields_are_named_at_once() -> None:
     ("field", "value", "must_be"),
     [
         *[
-            (name, "yes", f"no: {UNSUPPORTED}")
+            (name, "yes", f'"no" or left out: {UNSUPPORTED}')
             for name in ("multi_lingual", "panorama", "self_attention", "upscale")
         ],
         ("embeddings_model", "style", f"left out: {UNSUPPORTED}"),
-        ("safety_checker", "yes", "no: the model plain has no safety checker"),
+        ("safety_checker", "yes", '"no" because the model plain has no safety checker'),
     ],
 )
 def test_an_unsupported_switch_is_rejected_when_on(field: str, value: str, must_be: str) -> None:

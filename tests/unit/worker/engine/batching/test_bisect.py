@@ -104,7 +104,7 @@ def test_out_of_memory_for_a_single_item_is_its_error() -> None:
 
     (error,) = batches(Plenty()).run("work", [1], work)
     assert isinstance(error, GenerationError)
-    assert error.message == "the model ran out of memory; a smaller width and height may fit"
+    assert error.message == "the model ran out of memory; try a smaller width and height"
     assert "secrets" in error.detail
 
 

@@ -148,6 +148,5 @@ def test_out_of_memory_for_one_request_fails_it(stepping: StepperHarness) -> Non
     with small_memory(stepping, rows=1):
         stepping.run_to_end()
     assert (
-        failure_of(active).message
-        == "the model ran out of memory; a smaller width and height may fit"
+        failure_of(active).message == "the model ran out of memory; try a smaller width and height"
     )
