@@ -116,7 +116,7 @@ def test_no_page_names_a_phase_that_is_none() -> None:
         for page in PAGES
         for names in re.findall(r"python -m tests\.bench((?: [a-z]+)+)", page.read_text("utf-8"))
     ]
-    assert len(commands) > 5
+    assert commands
     assert {name for names in commands for name in names.split()} <= PHASES.keys()
 
 

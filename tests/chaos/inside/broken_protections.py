@@ -49,7 +49,7 @@ def without_heartbeat() -> None:
     async def silent(_heart: Heartbeat) -> None:
         return None
 
-    put(Heartbeat, "beat", silent)
+    put(Heartbeat, "renew_leases", silent)
 
 
 BREAKS = {"fence": without_fence, "outbox": without_outbox, "heartbeat": without_heartbeat}

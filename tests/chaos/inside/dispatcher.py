@@ -12,5 +12,5 @@ def install() -> None:
         "claim_deliveries",
         after=lambda _: JOURNAL.note("deliveries_looked"),
     )
-    hook(Sender, "attempt", before=lambda *_: CRASH_POINTS.crash_if_armed("dispatcher.before"))
+    hook(Sender, "send", before=lambda *_: CRASH_POINTS.crash_if_armed("dispatcher.before"))
     hook(AttemptBuffer, "record", before=lambda *_: CRASH_POINTS.crash_if_armed("dispatcher.after"))

@@ -27,7 +27,12 @@ def nothing(*_: object, **__: object) -> None:
 
 
 def put(owner: Any, name: str, value: object) -> None:
-    """Replace an attribute that the product uses."""
+    """Replace an attribute that the product uses.
+
+    Raises:
+        AttributeError: there is none, so the replacement would have no effect.
+    """
+    getattr(owner, name)
     setattr(owner, name, value)
 
 

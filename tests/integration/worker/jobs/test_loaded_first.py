@@ -51,7 +51,7 @@ async def test_jobs_of_the_loaded_model_are_claimed_first_until_another_queue_wa
 async def test_tenants_of_the_loaded_model_are_still_served_in_fair_order(
     harness: WorkerHarness,
 ) -> None:
-    bob = harness.replace(books=await make_tenant(harness.database, "bob"))
+    bob = harness.replace(tenant=await make_tenant(harness.database, "bob"))
     for _ in range(3):
         await harness.queue_text2img(model="one", prompt="alice")
     await bob.queue_text2img(model="one", prompt="bob")
