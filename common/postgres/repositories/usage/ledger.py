@@ -50,11 +50,9 @@ async def read_usage(
 
     If `tenant_id` is None, the usage of all tenants is returned.
     """
-    period = {"since": since, "until": until}
-    if tenant_id is None:
-        rows = await connection.execute(_READ_ALL, period)
-    else:
-        rows = await connection.execute(_READ_TENANT, {**period, "of_tenant": tenant_id})
+    statement = _READ_ALL if tenant_id is None else _READ_TENANT
+    values = {"since": since, "until": until, "of_tenant": tenant_id}
+    rows = await connection.execute(statement, values)
     return [UsageLine(*row) for row in rows]
 
 
@@ -67,8 +65,19 @@ async def read_month_credits(connection: Executor, tenant_id: int) -> Decimal:
 
 
 _LINE_COLUMNS: Final[list[ColumnClause[Any]]] = [column(field.name) for field in fields(UsageLine)]
-_READ_ALL: Final = load_sql(__package__, "read_usage.sql", columns=_LINE_COLUMNS)
-_READ_TENANT: Final = load_sql(__package__, "read_tenant_usage.sql", columns=_LINE_COLUMNS)
+
+
+def _load_read(*, everywhere: bool) -> Executable:
+    return load_sql(
+        __package__,
+        "read_usage.sql",
+        columns=_LINE_COLUMNS,
+        integers={"everywhere": int(everywhere)},
+    )
+
+
+_READ_ALL: Final = _load_read(everywhere=True)
+_READ_TENANT: Final = _load_read(everywhere=False)
 # Without a type: the driver returns a Decimal, and SQLAlchemy's reader does not expect one.
 _READ_MONTH_CREDITS: Final = load_sql(
     __package__, "read_month_credits.sql", columns=[column("credits")]

@@ -1,4 +1,7 @@
--- Sum the usage of all tenants from :since to :until, both included, by tenant, day and model.
+-- Sum the usage from :since to :until, both included, by tenant, day and model: of the tenant
+-- :of_tenant, or of all tenants if {everywhere} is 1.
+--
+-- {everywhere} is written into the text, so the planner removes the condition or uses its index.
 --
 -- A statement reads one snapshot, in which an entry is either in the daily totals or marked as
 -- unfolded.
@@ -14,7 +17,8 @@ WITH folded AS (
         gpu_milliseconds,
         flagged_images
     FROM daily_usage
-    WHERE day BETWEEN :since AND :until
+    WHERE ({everywhere} = 1 OR tenant_id = CAST(:of_tenant AS bigint))
+      AND day BETWEEN :since AND :until
 ),
 
 unfolded AS (
@@ -43,7 +47,8 @@ unfolded AS (
         WHERE usage_entries.job_id = unfolded_usage.job_id
         LIMIT 1
     ) AS entry ON true
-    WHERE entry.day BETWEEN :since AND :until
+    WHERE ({everywhere} = 1 OR unfolded_usage.tenant_id = CAST(:of_tenant AS bigint))
+      AND entry.day BETWEEN :since AND :until
 ),
 
 used AS (

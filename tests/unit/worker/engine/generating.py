@@ -1,7 +1,5 @@
 """Generation with the stand-in models."""
 
-from collections.abc import Callable
-
 from PIL import Image
 
 from common.domain.generation import Endpoint, GenerationRequest
@@ -12,7 +10,6 @@ from worker.engine.interface import (
     Engine,
     GenerationCallback,
     GenerationResult,
-    NullCallback,
 )
 
 
@@ -20,16 +17,6 @@ def inputs_for(request: GenerationRequest) -> InputImages:
     size = (request.width, request.height)
     init = None if request.endpoint is Endpoint.TEXT2IMG else noise(size)
     return InputImages(init, disc(size) if request.endpoint is Endpoint.INPAINT else None)
-
-
-class StoppingCallback(NullCallback):
-    """A callback with a given `should_stop`."""
-
-    def __init__(self, should_stop: Callable[[], bool]) -> None:
-        self._should_stop = should_stop
-
-    def should_stop(self) -> bool:
-        return self._should_stop()
 
 
 def generate(
