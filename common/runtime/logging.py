@@ -20,7 +20,7 @@ SILENCED: Final = ("uvicorn.access",)
 # Loggers that matter from warnings on. httpcore2 logs headers, and a redirect's `Location` may hold
 # credentials.
 QUIET: Final = ("botocore", "boto3", "urllib3", "asyncio", "httpcore2", "kombu", "amqp")
-# Replaces the values of a row in a traceback.
+# Logged in place of the part of a traceback that quotes the values of a row.
 WITHHELD: Final = "(withheld: it quotes a row)"
 
 

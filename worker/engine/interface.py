@@ -12,7 +12,7 @@ from worker.engine.images.inputs import InputImages
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """The generated images: RGB, width × height, one for each sample, in the order of the seeds.
+    """The generated RGB images of width × height pixels: one for each seed, in the same order.
 
     `nsfw[i]` is true if image `i` was flagged as unsafe; the image is then black. `seconds` is the
     wall-clock time from the start to the end of the work on the request, without queueing and model

@@ -27,7 +27,7 @@ def echo(question: Question) -> Sequence[bytes]:
 
 
 def another_id(address: str) -> Script:
-    """Respond with another message id than the question's."""
+    """Respond with a message id that differs from the id of the question."""
 
     def script(question: Question) -> list[bytes]:
         (wire,) = records(f"A {address}")(question)

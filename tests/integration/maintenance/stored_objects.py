@@ -1,4 +1,4 @@
-"""Jobs with stored images, both as old as a test needs them."""
+"""Jobs with stored images; a test chooses the age of both."""
 
 import asyncio
 from dataclasses import dataclass

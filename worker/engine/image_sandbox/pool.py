@@ -12,7 +12,7 @@ from common.domain.errors import DecodingFailedError
 from worker.engine.image_sandbox.decoder import PROGRAM, Decoder, DecoderLimits
 from worker.engine.images.inputs import Size
 
-# Enough to keep one engine busy.
+# Two decoder processes decode images fast enough to keep one engine busy.
 POOL_SIZE: Final = 2
 
 

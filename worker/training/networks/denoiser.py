@@ -141,7 +141,7 @@ def _new_text_encoder(tokenizer: Any) -> CLIPTextModel:
 
 @torch.no_grad()
 def _attend_to_words(model: CLIPTextModel, end: int) -> None:
-    """Initialize attention so that tokens attend to words, not to the end tokens used as padding.
+    """Initialize attention to prefer words over the end tokens that fill the rest of the prompt.
 
     Of 77 tokens about three are words. If all tokens were attended to equally, the embeddings would
     hardly depend on the words, and most of the training would be spent on learning to ignore the

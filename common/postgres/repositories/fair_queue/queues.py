@@ -82,8 +82,8 @@ def _count_workers(silent_seconds: float) -> Select[str, int]:
 
 def _count_waiting(queue: str, at_most: int = MAX_COUNTED) -> Select[int]:
     limit = literal_int(at_most)
-    # Tenant by tenant and in the order of the claims' index: otherwise the planner may scan the
-    # table.
+    # Sort by tenant and by the other columns of the index that claims use; without this order, the
+    # planner may scan the table.
     queued_jobs = (
         select(Job.id)
         .where(

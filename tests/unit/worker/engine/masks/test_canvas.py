@@ -98,7 +98,7 @@ def test_the_model_sees_the_padded_box_at_full_size(padding: int) -> None:
     centre = (columns * across / WIDTH + left - 16.5, rows * down / HEIGHT + upper - 14.5)
     distance = np.hypot(*centre)
     assert (wide[distance < 8] == 255).all()
-    # Cells of 8 pixels at the model's scale, and half a pixel of the image, are the most.
+    # The edge may move by one latent cell (8 pixels at the model's scale) and half an image pixel.
     assert not wide[distance > 8.5 + 1 + 8 * 1.42 * down / HEIGHT].any()
 
 
