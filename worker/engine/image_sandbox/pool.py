@@ -1,5 +1,6 @@
 """The pool of a worker's decoder processes; processes that died are replaced."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import LifoQueue
@@ -12,8 +13,11 @@ from common.domain.errors import DecodingFailedError
 from worker.engine.image_sandbox.decoder import PROGRAM, Decoder, DecoderLimits
 from worker.engine.images.inputs import Size
 
-# Two decoder processes decode images fast enough to keep one engine busy.
-POOL_SIZE: Final = 2
+# Two decoders keep one engine busy. The worker lets a tenant use half of the pool, so that others
+# find a free decoder; more decoders than cores would delay each other.
+MAX_POOL_SIZE: Final = 4
+MIN_POOL_SIZE: Final = 2
+POOL_SIZE: Final = min(max(len(os.sched_getaffinity(0)), MIN_POOL_SIZE), MAX_POOL_SIZE)
 
 
 class DecoderPool:

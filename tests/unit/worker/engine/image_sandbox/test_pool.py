@@ -22,7 +22,7 @@ from tests.unit.worker.engine.images.test_decode import REJECTED
 from tests.unit.worker.engine.mutations import PNG, join_file
 from tests.unit.worker.engine.sample_images import disc, encoded, noise, same
 from worker.engine.image_sandbox.decoder import Decoder, DecoderLimits
-from worker.engine.image_sandbox.pool import DecoderPool
+from worker.engine.image_sandbox.pool import POOL_SIZE, DecoderPool
 from worker.engine.images.inputs import read_image
 
 SIZE = (64, 64)
@@ -32,7 +32,7 @@ INIT = encoded(noise())
 
 @pytest.fixture(scope="module")
 def decoders() -> Iterator[DecoderPool]:
-    """Two decoders as in production."""
+    """As many decoders as in production."""
     yield from opened(DecoderPool())
 
 
@@ -244,7 +244,7 @@ def test_images_are_decoded_in_parallel(decoders: DecoderPool) -> None:
         read = partial(decoders.read, size=SIZE)
         images = list(threads.map(read, [INIT] * 12, ["init_image"] * 12))
     assert all(same(image, noise()) for image in images)
-    assert len(decoders.pids) == 2
+    assert len(decoders.pids) == POOL_SIZE
 
 
 def test_start_runs_the_processes_before_the_first_image() -> None:
@@ -252,7 +252,7 @@ def test_start_runs_the_processes_before_the_first_image() -> None:
         assert decoders.pids == []
         decoders.start()
         pids = decoders.pids
-        assert len(pids) == 2
+        assert len(pids) == POOL_SIZE
         lives(decoders)
         decoders.start()
         assert decoders.pids == pids
