@@ -138,7 +138,9 @@ def test_a_crash_fails_only_its_image(odd: DecoderPool, deed: bytes, status: int
     assert failed.value.message == wanted
     assert {"reason": "crashed", "exit_status": status}.items() <= lines[-1].items()
     assert lost("crashed") == before + 1
+    idle = lost("idle")
     lives(odd)
+    assert lost("idle") == idle  # it is counted once
 
 
 def lives(decoders: DecoderPool) -> None:
@@ -154,7 +156,9 @@ def test_a_decoder_that_died_while_idle_is_replaced(odd: DecoderPool) -> None:
     (pid,) = odd.pids
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # until it is dead
+    before = lost("idle")
     lives(odd)
+    assert lost("idle") == before + 1
     assert odd.pids != [pid]
 
 
