@@ -59,7 +59,7 @@ def decode_image(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Imag
 def decode_mask(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
     """Return the mask in `data`, upright, as 8-bit grey (mode L).
 
-    Transparent parts become black, which means that they are kept.
+    White is repainted; `worker.engine.images.mask_reading` describes how transparency is read.
 
     Raises:
         InvalidImageError: the image is rejected; the message names `field` and the reason.
