@@ -77,8 +77,7 @@ def _decode(
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS)
         _check_header(image, field)
-        image = _load(image, data)
-        return convert(_apply_orientation(image))
+        return convert(_apply_orientation(_load(image, data)))
     except InvalidImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
