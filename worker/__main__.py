@@ -56,7 +56,8 @@ def run(settings: Settings) -> NoReturn:
         gc.freeze()
         listener = create_listener(
             app,
-            runtime.run_waiting_jobs,
+            runtime.claim_waiting_jobs,
+            runtime.count_free_slots,
             name=worker,
             queues=catalogue.queues,
             threads=settings.worker.concurrency,

@@ -9,9 +9,10 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.worker import WorkController, state
 from celery.worker.consumer import Consumer
+from celery.worker.consumer.tasks import Tasks
 from kombu import Connection
 
 from common.messaging.doorbell import TASK_NAME
@@ -71,18 +72,38 @@ def create_app(settings: Settings) -> Celery:
 
 
 def create_listener(
-    app: Celery, on_ring: Callable[[str], object], *, name: str, queues: Sequence[str], threads: int
+    app: Celery,
+    on_ring: Callable[[str], object],
+    count_free_slots: Callable[[], int],
+    *,
+    name: str,
+    queues: Sequence[str],
+    threads: int,
 ) -> WorkController:
     """Create a Celery worker that calls `on_ring` with a queue's name when that queue is rung.
 
-    `name` is the worker's name. `on_ring` is called in a pool of `threads` threads. The caller is
+    `name` is the worker's name. `on_ring` is called in a pool of `threads` threads, but only while
+    there are more free slots than such calls; other rings are left to other workers. The caller is
     responsible for signals, logging and exit.
     """
+
+    class ListenForFreeSlots(bootsteps.StartStopStep):
+        """Step of the consumer that reads a ring only if there is a free slot for a job."""
+
+        requires = (Tasks,)
+
+        def start(self, parent: Any) -> None:
+            quality = parent.task_consumer.channel.qos
+            can_consume = quality.can_consume
+            quality.can_consume = lambda: (
+                len(state.reserved_requests) < count_free_slots() and can_consume()
+            )
 
     @app.task(name=TASK_NAME)
     def ring(queue: str) -> None:
         on_ring(queue)
 
+    app.steps["consumer"].add(ListenForFreeSlots)
     app.set_default()  # the pool's threads look the task up in it
     return app.WorkController(
         pool="threads",

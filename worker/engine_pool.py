@@ -60,9 +60,10 @@ class AttemptCallback:
 
 
 class EnginePool:
-    """Thread pool that hands each attempt to the engine immediately; the engine batches them.
+    """Thread pool that hands attempts to the engine; the engine batches them.
 
-    There are as many threads as concurrent attempts. A thread that hangs in a driver call cannot be
+    There are as many threads as attempts in the engine at once; further attempts wait in order of
+    arrival, which does not count as run time. A thread that hangs in a driver call cannot be
     ended. So if the engine does not return within `stuck_seconds` of being told to stop, the event
     `stuck` is set, and the process must be replaced. `stuck` is also set when the engine reports
     that its device is lost.
@@ -81,6 +82,8 @@ class EnginePool:
         self._progress_reporter = progress_reporter
         self._stuck_seconds = stuck_seconds
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="engine")
+        # Acquired before a thread, so that an attempt stopped while it waits leaves at once.
+        self._free_threads = asyncio.Semaphore(threads)
 
     @property
     def loaded(self) -> Collection[str]:
@@ -94,11 +97,14 @@ class EnginePool:
             InfillError: the reason why the attempt was stopped, or an error of `Engine.generate`.
         """
         with self._progress_reporter.track(attempt.job) as progressed:
+            async with attempt.interruptible():
+                await self._free_threads.acquire()
             callback = AttemptCallback(attempt, progressed)
             generation = run_in_thread(
                 self._threads, partial(self._generate, attempt, inputs, callback)
             )
             generation.add_done_callback(_retrieve_exception)
+            generation.add_done_callback(lambda _: self._free_threads.release())
             try:
                 async with attempt.interruptible():
                     await _wait_for_any(generation, callback.has_started)

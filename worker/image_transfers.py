@@ -17,6 +17,7 @@ from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.encode import encode_png
 from worker.engine.images.inputs import DecodedImage, InputImages, Size, image_fields, missing_image
 from worker.engine.interface import GenerationResult
+from worker.sharing.fair_slots import FairSlots
 
 T = TypeVar("T")
 
@@ -31,6 +32,7 @@ class ImageTransfers:
         self._guard = guard
         self._storage = storage
         self._decoders = decoders
+        self._decoder_slots = FairSlots(decoders.number)
         # Separate pools, so that an image that takes long to decode delays no upload.
         self._decode_threads = ThreadPoolExecutor(decoders.number, thread_name_prefix="decode")
         self._encode_threads = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="encode")
@@ -54,7 +56,7 @@ class ImageTransfers:
             for field in fields:
                 if field not in job.inputs:
                     raise missing_image(field, job.request.endpoint)
-            reads = [self._read(field, job.inputs[field], size) for field in fields]
+            reads = [self._read(job, field, size) for field in fields]
             return InputImages.of(dict(zip(fields, await _gather(reads), strict=True)))
 
     async def upload(self, job: JobRecord, generated: GenerationResult) -> tuple[str, ...]:
@@ -80,11 +82,15 @@ class ImageTransfers:
         self._decode_threads.shutdown()
         self._encode_threads.shutdown()
 
-    async def _read(self, field: str, image: InputImage, size: Size) -> DecodedImage:
-        data = await self._fetch_bytes(field, image)
-        return await run_in_thread(
+    async def _read(self, job: JobRecord, field: str, size: Size) -> DecodedImage:
+        data = await self._fetch_bytes(field, job.inputs[field])
+        await self._decoder_slots.acquire(job.tenant_id)
+        decoding = run_in_thread(
             self._decode_threads, partial(self._decoders.read, data, field, size)
         )
+        # If the attempt is stopped, the decoder is still busy until it has finished the image.
+        decoding.add_done_callback(lambda _: self._decoder_slots.release(job.tenant_id))
+        return await asyncio.shield(decoding)
 
     async def _fetch_bytes(self, field: str, image: InputImage) -> bytes:
         if image.object_key is not None:

@@ -93,6 +93,7 @@ class WorkerProcess:
         self._status = StatusServer(settings.telemetry, ready=self._ready)
         self._stop_listening = stop_listening
         self._stopping = asyncio.Event()
+        self._runs: set[asyncio.Task[None]] = set()
         self.threads_stuck = False
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
@@ -121,9 +122,16 @@ class WorkerProcess:
         """Whether the engine did not stop when told to, or has lost its device."""
         return self._engine_pool.stuck.is_set()
 
-    def run_waiting_jobs(self, queue: str) -> None:
-        """Run waiting jobs, `queue` first, until none are left; blocks the calling thread."""
-        self._submit(self._run_waiting_jobs(queue)).result()
+    def claim_waiting_jobs(self, queue: str) -> None:
+        """Start to run waiting jobs, `queue` first; block the calling thread for the first claim.
+
+        The event loop runs the claimed jobs, and claims others until none are left.
+        """
+        self._submit(self._claim_waiting_jobs(queue)).result()
+
+    def count_free_slots(self) -> int:
+        """Return how many jobs this worker has room for, of a tenant of which it prepares none."""
+        return self._runner.slots.free
 
     def begin_shutdown(self) -> None:
         """Stop claiming, and release the jobs that are not done within `shutdown_seconds`.
@@ -153,7 +161,7 @@ class WorkerProcess:
         queues = cycle(self._heartbeat.queues)
         async with asyncio.TaskGroup() as runs:
             while not self._stopping.is_set():
-                if self._runner.free_slots:
+                if self._runner.slots.free:
                     runs.create_task(self._run_waiting_jobs(next(queues)))
                 await wait_for_event(self._stopping, self._settings.jobs.sweep_seconds)
 
@@ -163,14 +171,24 @@ class WorkerProcess:
         self._runner.release_jobs()
         self._stop_listening()
 
-    async def _run_waiting_jobs(self, queue: str) -> None:
+    async def _claim_waiting_jobs(self, queue: str) -> None:
+        claimed = asyncio.Event()
+        run = asyncio.create_task(self._run_waiting_jobs(queue, claimed))
+        self._runs.add(run)
+        run.add_done_callback(self._runs.discard)
+        await claimed.wait()
+
+    async def _run_waiting_jobs(self, queue: str, claimed: asyncio.Event | None = None) -> None:
         try:
-            await self._runner.run_waiting_jobs(queue)
+            await self._runner.run_waiting_jobs(queue, claimed=claimed)
         except Exception as error:
             if not is_unavailable(error):
                 log.exception("job_loop_failed", queue=queue)
             else:  # it is tried again soon
                 self._heartbeat.postgres.mark_unavailable(error)
+        finally:
+            if claimed is not None:
+                claimed.set()
 
     async def _ready(self) -> None:
         async with asyncio.timeout(self._settings.database.connect_timeout_seconds):
@@ -189,6 +207,7 @@ class WorkerProcess:
         if not self._stopping.is_set():
             self._begin_shutdown()
         await self._polling
+        await asyncio.gather(*self._runs)
         await self._heartbeat.wait_until_idle()
         for task in self._background_tasks:
             task.cancel()

@@ -19,14 +19,15 @@ from common.runtime.clock import monotonic, utc_now
 from common.runtime.metrics import JOBS_ENDED, QUEUE_WAIT_SECONDS
 from common.settings import JobSettings, WorkerSettings
 from worker.attempt import Attempt
-from worker.engine.images.inputs import InputImages
+from worker.engine.images.inputs import InputImages, image_fields
 from worker.engine.interface import GenerationResult
 from worker.engine_pool import EnginePool
 from worker.failure import FailureHandler
 from worker.heartbeat import Heartbeat
 from worker.image_transfers import ImageTransfers
-from worker.quarantine import Quarantine
-from worker.queue_order import QueueOrder
+from worker.sharing.generation_slots import ClaimRoom, GenerationSlots
+from worker.sharing.quarantine import Quarantine
+from worker.sharing.queue_order import QueueOrder
 
 # How long a job recorded by a newer release is left to the workers of that release.
 UNREADABLE_SECONDS: Final = 10.0
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 class Runner:
-    """Claims jobs and runs them to their end, up to `concurrency` at the same time."""
+    """Claims jobs and runs them to their end, up to `concurrency` in the engine at a time."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class Runner:
         settings: JobSettings,
         worker_settings: WorkerSettings,
     ) -> None:
-        self.free_slots = worker_settings.concurrency
+        self.slots = GenerationSlots(worker_settings.concurrency)
         self._database = database
         self._transfers = transfers
         self._engine_pool = engine_pool
@@ -56,7 +57,6 @@ class Runner:
         self._settings = settings
         self._grace_seconds = worker_settings.stuck_seconds
         self._failure_handler = FailureHandler(database, announcer, settings)
-        self._slots = asyncio.Semaphore(worker_settings.concurrency)
         self._quarantine = Quarantine()
         self._queue_order = QueueOrder(
             heartbeat.queues, patience_seconds=worker_settings.unloaded_model_wait_seconds
@@ -68,6 +68,7 @@ class Runner:
     def stop_claiming(self) -> None:
         """Stop claiming jobs; running jobs continue."""
         self._stopping = True
+        self.slots.close()
 
     def release_jobs(self) -> None:
         """Stop the running jobs and release them to other workers; the attempts do not count.
@@ -80,55 +81,45 @@ class Runner:
         for attempt in self._attempts:
             attempt.stop_for_shutdown(grace_seconds=self._grace_seconds)
 
-    async def run_waiting_jobs(self, queue: str) -> int:
+    async def run_waiting_jobs(self, queue: str, *, claimed: asyncio.Event | None = None) -> int:
         """Claim and run waiting jobs, `queue` first, until none are left; return how many were run.
 
-        Each claim fills all free slots. The next claim begins with the next queue, so that a long
-        queue does not starve the others; see `QueueOrder`.
+        Each claim takes as many jobs as there is room for. The next claim begins with the next
+        queue, so that a long queue does not starve the others; see `QueueOrder`. The event
+        `claimed` is set after the first claim, whether or not it found a job.
         """
         queues = self._heartbeat.queues
         running: list[asyncio.Task[None]] = []
         try:
             while not self._stopping:
-                admitted = await self._admit(queue)
-                if not admitted:
+                admitted, full_tenants = await self._admit(queue)
+                if claimed is not None:
+                    claimed.set()
+                if admitted:
+                    queue = queues[(queues.index(admitted[0].record.queue) + 1) % len(queues)]
+                    running += [asyncio.create_task(self._run_admitted(job)) for job in admitted]
+                elif not full_tenants or not await self.slots.wait_for_tenants(full_tenants):
                     break
-                queue = queues[(queues.index(admitted[0].record.queue) + 1) % len(queues)]
-                running += [asyncio.create_task(self._run_admitted(job)) for job in admitted]
         finally:
             await asyncio.gather(*running)
         return len(running)
 
-    async def _admit(self, first_queue: str) -> list[ClaimedJob]:
-        """Wait for a free slot, claim jobs for all free slots, and return them.
+    async def _admit(self, first_queue: str) -> tuple[list[ClaimedJob], frozenset[int]]:
+        """Wait for room and claim; return the jobs and the tenants of which none could be taken."""
+        room = ClaimRoom(0)
 
-        Slots without a job are released.
-        """
-        slots = await self._acquire_slots()
-        admitted: list[ClaimedJob] = []
-        try:
-            admitted = await self._quarantine.admit(partial(self._claim, first_queue, slots))
-        finally:
-            self._release_slots(slots - len(admitted))
-        return admitted
+        async def claim() -> list[ClaimedJob]:
+            nonlocal room
+            room = await self.slots.wait_for_room()
+            jobs = await self._claim(first_queue, room) if room.jobs else []
+            for job in jobs:
+                endpoint = job.record.request.endpoint
+                self.slots.start(job.record, has_inputs=bool(image_fields(endpoint)))
+            return jobs
 
-    async def _acquire_slots(self) -> int:
-        await self._slots.acquire()
-        taken = 1
-        while not self._slots.locked():
-            await self._slots.acquire()
-            taken += 1
-        self.free_slots -= taken
-        return taken
+        return await self._quarantine.admit(claim), room.full_tenants
 
-    def _release_slots(self, number: int) -> None:
-        self.free_slots += number
-        for _ in range(number):
-            self._slots.release()
-
-    async def _claim(self, first_queue: str, limit: int) -> list[ClaimedJob]:
-        if self._stopping:  # while it waited for a slot
-            return []
+    async def _claim(self, first_queue: str, room: ClaimRoom) -> list[ClaimedJob]:
         queues = self._queue_order.order(first_queue, self._engine_pool.loaded, monotonic())
         async with self._database.direct() as connection:
             claimed = await claim_jobs(
@@ -136,7 +127,8 @@ class Runner:
                 queues=queues,
                 worker=self._heartbeat.worker,
                 lease_seconds=self._settings.lease_seconds,
-                limit=limit,
+                limit=room.jobs,
+                tenant_limits=room.by_tenant,
             )
         served = claimed.jobs[0].record.queue if claimed.jobs else None
         self._queue_order.record_claim(queues, served, monotonic())
@@ -151,7 +143,7 @@ class Runner:
             await self._run(claimed)
         finally:
             self._quarantine.ended(claimed)
-            self._release_slots(1)
+            self.slots.end(claimed.record)
 
     async def _run(self, claimed: ClaimedJob) -> None:
         job = claimed.record
@@ -179,6 +171,7 @@ class Runner:
             async with attempt.interruptible():
                 await self._quarantine.alone()
         inputs = await self._fetch(attempt)
+        self.slots.occupy(attempt.job)
         attempt.record_time("fetched")
         generated = await self._engine_pool.generate(attempt, inputs)
         object_keys = await self._upload(attempt, generated)

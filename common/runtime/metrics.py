@@ -14,8 +14,9 @@ _EXCHANGE: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
 
 JOBS: Final = Gauge(
     "infill_jobs",
-    "Unfinished jobs by state, up to 100,000 of each; reported by the sweeping leader only.",
-    ["state"],
+    "Unfinished jobs by queue and state, up to 100,000 of each state; reported by the sweeping "
+    "leader only.",
+    ["queue", "state"],
 )
 # Not `infill_jobs_total`: a counter and a gauge may not share the name before the suffix.
 JOBS_ENDED: Final = Counter("infill_jobs_ended", "Jobs that ended, by final state.", ["outcome"])
@@ -44,8 +45,8 @@ MODELS_LOADED: Final = Gauge(
 )
 DECODERS_LOST: Final = Counter(
     "infill_decoders_lost",
-    "Decoder processes that a worker had to replace, by reason: crashed, hung, or over the CPU "
-    "time limit.",
+    "Decoder processes that a worker had to replace, by reason: crashed, hung, over the CPU time "
+    "limit, or died while idle.",
     ["reason"],
 )
 DELIVERIES: Final = Counter(

@@ -61,9 +61,10 @@ class WorkerSettings(Section):
 
     concurrency: PositiveInt = Field(
         default=8,
-        description="Jobs a worker has claimed at once: those in the GPU's batch, and others that "
-        "download or upload meanwhile. Each holds its images in memory. Gateways use it to "
-        "estimate `eta`.",
+        description="Jobs of one tenant that a worker has claimed at once: those in the GPU's "
+        "batch, and others that download or upload meanwhile. Each holds its images in memory. Of "
+        "all tenants together, so many jobs are generated or uploaded. Gateways use it to estimate "
+        "`eta`.",
     )
     stuck_seconds: PositiveFloat = Field(
         default=30.0,

@@ -51,6 +51,9 @@ PHASES: Final = {
     ),
     "scale": Phase("claim, fetch and finish with millions of ended jobs", ("table_size",)),
     "sharing": Phase("claims and fairness with 10,000 tenants waiting", ("fair_sharing",)),
+    "neighbours": Phase(
+        "latency beside a tenant with silent image hosts or slow images", ("slow_neighbours",)
+    ),
     "deliveries": Phase("webhooks sent per second", ("delivery_rate",)),
     "hanging": Phase("webhooks beside thousands that hang", ("hanging_receivers",)),
     "backlog": Phase("webhooks beside a million pending of one dead origin", ("dead_origin",)),

@@ -75,6 +75,20 @@ class SharingSizes:
 
 
 @dataclass(frozen=True, slots=True)
+class NeighbourSizes:
+    """Jobs of one tenant, sent one at a time, beside a tenant whose images arrive or decode slowly.
+
+    `side` is that of the slow images, in pixels of a square; they have `scans` scans.
+    """
+
+    jobs: int = 200
+    warm_up: int = 20
+    slow_jobs: int = 24
+    side: int = 4_900
+    scans: int = 99
+
+
+@dataclass(frozen=True, slots=True)
 class DeliverySizes:
     """Webhooks of the delivery phases; `trickled` are sent one at a time beside the others."""
 
@@ -132,6 +146,7 @@ class Sizes:
     images: ImageSizes = field(default_factory=ImageSizes)
     tables: TableSizes = field(default_factory=TableSizes)
     sharing: SharingSizes = field(default_factory=SharingSizes)
+    neighbours: NeighbourSizes = field(default_factory=NeighbourSizes)
     deliveries: DeliverySizes = field(default_factory=DeliverySizes)
     isolation: IsolationSizes = field(default_factory=IsolationSizes)
     step: StepSizes = field(default_factory=StepSizes)
@@ -165,6 +180,7 @@ TINY = Sizes(
         processes=1,
         claimers=2,
     ),
+    neighbours=NeighbourSizes(jobs=3, warm_up=1, slow_jobs=2, side=64, scans=12),
     deliveries=DeliverySizes(
         tenants=2,
         origins=4,

@@ -92,6 +92,7 @@ class Engine(Protocol):
 
         Raises:
             UnsupportedRequestError: the model does not support what was requested.
+            InvalidImageError: the mask repaints nothing.
             GenerationError: the model failed; a retry may succeed.
             EngineLostError: the device failed; every later call will fail too.
             GenerationStoppedError: `callback.should_stop` returned true.

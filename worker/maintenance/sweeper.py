@@ -95,6 +95,7 @@ class Sweeper(LeaderLoop):
         self._grace = grace or LeaseGracePeriod.of(settings, now=monotonic())
         self._next_backlogs = 0.0
         self._next_origins = 0.0
+        self._counted_queues = set(queues)
 
     async def run_round(self, connection: AsyncConnection, _stopping: asyncio.Event) -> None:
         """Run one sweep on `connection`."""
@@ -126,14 +127,20 @@ class Sweeper(LeaderLoop):
         servable = await count_claimable(connection, self._queues, at_most=RINGS)
         for queue, number in servable.items():
             await self._doorbell.ring_worker_up_to(queue, number)
-        for state, number in (await count_jobs(connection)).items():
-            JOBS.labels(state=state.value).set(number)
+        await self._count_jobs(connection)
         await run_batches(
             partial(fold_usage, connection, limit=USAGE_ENTRIES),
             size=USAGE_ENTRIES,
             max_batches=USAGE_BATCHES,
         )
         await vacuum_counters(connection)
+
+    async def _count_jobs(self, connection: AsyncConnection) -> None:
+        counted = await count_jobs(connection)
+        self._counted_queues |= {queue for queue, _ in counted}
+        for queue in self._counted_queues:
+            for state in (JobState.QUEUED, JobState.RUNNING):
+                JOBS.labels(queue=queue, state=state.value).set(counted.get((queue, state), 0))
 
     async def _maintain_origins(self, connection: AsyncConnection) -> None:
         begun = monotonic()

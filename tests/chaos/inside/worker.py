@@ -50,13 +50,13 @@ def _note_end(name: str) -> None:
 
 
 def _note_rings() -> None:
-    original = WorkerProcess.run_waiting_jobs
+    original = WorkerProcess.claim_waiting_jobs
 
-    def run_waiting_jobs(self: WorkerProcess, queue: str) -> None:
+    def claim_waiting_jobs(self: WorkerProcess, queue: str) -> None:
         JOURNAL.note("ring_heard")
         original(self, queue)
 
-    put(WorkerProcess, "run_waiting_jobs", run_waiting_jobs)
+    put(WorkerProcess, "claim_waiting_jobs", claim_waiting_jobs)
 
 
 def _note(event: str) -> Any:

@@ -195,8 +195,12 @@ async def test_unfinished_jobs_are_counted(database: Database, owner: Owner, swe
         await add_queued_job(database, owner)
     await claim_next_job(database)
     await sweep()
-    assert REGISTRY.get_sample_value("infill_jobs", {"state": "queued"}) == 2
-    assert REGISTRY.get_sample_value("infill_jobs", {"state": "running"}) == 1
+    assert REGISTRY.get_sample_value("infill_jobs", {"queue": QUEUE, "state": "queued"}) == 2
+    assert REGISTRY.get_sample_value("infill_jobs", {"queue": QUEUE, "state": "running"}) == 1
+    async with database.statement() as connection:
+        await connection.execute(text("DELETE FROM jobs"))
+    await sweep()  # a queue that was counted before is shown empty, not left out
+    assert REGISTRY.get_sample_value("infill_jobs", {"queue": QUEUE, "state": "queued"}) == 0
 
 
 async def test_an_outage_of_redis_stops_no_task_of_a_sweep(
@@ -207,7 +211,7 @@ async def test_an_outage_of_redis_stops_no_task_of_a_sweep(
     await redis.set(QUEUE, "not a list: every ring fails")
     await sweep()
     assert await rows(database, "SELECT state FROM jobs") == [("queued",)]
-    assert REGISTRY.get_sample_value("infill_jobs", {"state": "queued"}) == 1
+    assert REGISTRY.get_sample_value("infill_jobs", {"queue": QUEUE, "state": "queued"}) == 1
 
 
 async def test_a_hung_redis_delays_a_sweep_once_not_once_for_every_job(

@@ -13,6 +13,7 @@ from common.messaging.announcer import Announcer
 from common.messaging.doorbell import Doorbell
 from common.postgres.database import Database
 from common.settings import JobSettings, RedisSettings, WebhookSettings
+from tests.integration.repositories.support.tenant_rows import QUEUE
 from worker.maintenance.sweeper import Sweeper
 
 HOLDER = """
@@ -43,7 +44,7 @@ def counting(database: Database, redis: Redis) -> CountingSweeper:
     doorbell = Doorbell(redis, RedisSettings())
     settings = JobSettings(sweep_seconds=0.01)
     made = CountingSweeper(
-        database, doorbell, Announcer(redis, doorbell), settings, WebhookSettings(), queues=()
+        database, doorbell, Announcer(redis, doorbell), settings, WebhookSettings(), queues=(QUEUE,)
     )
     made.swept = asyncio.Event()
     return made
@@ -95,5 +96,5 @@ async def test_a_former_leader_shows_no_job_counts(database: Database, redis: Re
     sweeper = counting(database, redis)
     async with running(sweeper):
         await sweeper.wait_for_sweeps(1)
-        assert REGISTRY.get_sample_value("infill_jobs", {"state": "queued"}) == 0
-    assert REGISTRY.get_sample_value("infill_jobs", {"state": "queued"}) is None
+        assert REGISTRY.get_sample_value("infill_jobs", {"queue": QUEUE, "state": "queued"}) == 0
+    assert REGISTRY.get_sample_value("infill_jobs", {"queue": QUEUE, "state": "queued"}) is None

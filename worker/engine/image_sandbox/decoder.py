@@ -54,6 +54,7 @@ class Decoder:
 
     def __init__(self, limits: DecoderLimits, program: str = PROGRAM) -> None:
         """Start the module `program` as a process, without waiting until it is ready."""
+        self.is_closed = False
         self._limits = limits
         ours, theirs = socket.socketpair()
         with theirs:
@@ -109,19 +110,22 @@ class Decoder:
         """Kill the process; a `read` in progress in another thread raises an error."""
         self._process.kill()
 
-    def close(self) -> None:
-        """Kill the process and release its resources; must not be called during a `read`."""
+    def close(self) -> int:
+        """Kill the process, release its resources, and return its exit status.
+
+        Must not be called during a `read`.
+        """
+        self.is_closed = True
         self.kill()
-        self._process.wait()
         self._connection.close()
+        return self._process.wait()
 
     def _lost(self, field: str, error: Exception) -> InfillError:
         """Close the failed decoder and return the error for the image it was decoding."""
         if isinstance(error, EOFError | ConnectionError):  # the exit status will show the reason
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(EXIT_SECONDS)
-        self.close()
-        status = self._process.returncode
+        status = self.close()
         lost: InfillError
         if status == -signal.SIGXCPU:
             reason, seconds = "cpu", self._limits.cpu_seconds

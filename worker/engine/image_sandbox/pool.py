@@ -1,19 +1,27 @@
 """The pool of a worker's decoder processes; processes that died are replaced."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import LifoQueue
 from threading import Lock
 from typing import Final
 
+import structlog
 from PIL import Image
 
 from common.domain.errors import DecodingFailedError
+from common.runtime.metrics import DECODERS_LOST
 from worker.engine.image_sandbox.decoder import PROGRAM, Decoder, DecoderLimits
 from worker.engine.images.inputs import Size
 
-# Two decoder processes decode images fast enough to keep one engine busy.
-POOL_SIZE: Final = 2
+# Two decoders keep one engine busy. The worker lets a tenant use half of the pool, so that others
+# find a free decoder; more decoders than cores would delay each other.
+MAX_POOL_SIZE: Final = 4
+MIN_POOL_SIZE: Final = 2
+POOL_SIZE: Final = min(max(len(os.sched_getaffinity(0)), MIN_POOL_SIZE), MAX_POOL_SIZE)
+
+log = structlog.get_logger(__name__)
 
 
 class DecoderPool:
@@ -79,6 +87,13 @@ class DecoderPool:
         finally:
             self._slots.put(decoder)
 
+    def _discard(self, decoder: Decoder) -> None:
+        """Forget a dead decoder, and count it if it did not die of an image."""
+        self._running.discard(decoder)
+        if not decoder.is_closed:
+            DECODERS_LOST.labels(reason="idle").inc()
+            log.warning("decoder_lost", reason="idle", exit_status=decoder.close())
+
     def _ensure_alive(self, decoder: Decoder | None) -> Decoder:
         with self._lock:
             if self._closed:
@@ -86,8 +101,7 @@ class DecoderPool:
             if decoder is not None and decoder.is_alive:
                 return decoder
             if decoder is not None:
-                self._running.discard(decoder)
-                decoder.close()
+                self._discard(decoder)
             decoder = Decoder(self._limits, self._program)
             self._running.add(decoder)
             return decoder

@@ -6,6 +6,8 @@ from typing import Final
 
 from PIL import Image, ImageCms
 
+from worker.engine.images.mask_reading import read_mask
+
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
@@ -19,13 +21,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def to_mask(image: Image.Image) -> Image.Image:
-    """Return `image` as an 8-bit grey mask (mode L); transparent parts become black.
+    """Return `image` as an 8-bit grey mask (mode L); see `read_mask` for transparent parts.
 
-    A mask is often painted as white strokes on a transparent layer; the unpainted area then becomes
-    black, which means that it is kept. A colour profile is not applied, because the grey values of
-    a mask are amounts, not colours.
+    A colour profile is not applied, because the grey values of a mask are amounts, not colours. An
+    image of 16 bits whose levels all fit into 8 bits is read as 8 bits, because it would otherwise
+    be black.
     """
-    return _convert("L", _composite(_to_eight_bit(image), "black"))
+    if image.mode in _SIXTEEN_BIT_MODES:
+        levels = image.convert("I")
+        if levels.point(_is_beyond_eight_bits(), "L").getbbox() is None:
+            return read_mask(levels.convert("L"))
+    return read_mask(_to_eight_bit(image))
 
 
 def _convert(mode: str, image: Image.Image) -> Image.Image:
@@ -47,6 +53,11 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
 @cache
 def _sixteen_to_eight() -> list[int]:
     return [(pixel + 128) // 257 for pixel in range(1 << 16)]
+
+
+@cache
+def _is_beyond_eight_bits() -> list[int]:
+    return [255 * (pixel > 255) for pixel in range(1 << 16)]  # noqa: PLR2004 eight bits
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

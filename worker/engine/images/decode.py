@@ -29,6 +29,9 @@ _SCAN: Final = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 
 _FORMATS: Final = ("PNG", "JPEG", "WEBP")
 _SIGNATURE: Final = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF.{4}WEBP", re.DOTALL)
+_JPEG_END: Final = b"\xff\xd9"
+# Arbitrary bits in place of those that may be missing at the end of a JPEG.
+_FILLERS: Final = (b"\x55" * 16, b"\x9a\x3c" * 8, b"\x13\xe7" * 8)
 _ORIENTATION_TAG: Final = 0x0112
 _TRANSPOSITIONS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -59,7 +62,7 @@ def decode_image(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Imag
 def decode_mask(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
     """Return the mask in `data`, upright, as 8-bit grey (mode L).
 
-    Transparent parts become black, which means that they are kept.
+    White is repainted; `worker.engine.images.mask_reading` describes how transparency is read.
 
     Raises:
         InvalidImageError: the image is rejected; the message names `field` and the reason.
@@ -74,8 +77,7 @@ def _decode(
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS)
         _check_header(image, field)
-        image.load()
-        return convert(_apply_orientation(image))
+        return convert(_apply_orientation(_load(image, data)))
     except InvalidImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -128,6 +130,33 @@ def _check_header(image: Image.Image, field: str) -> None:
     # photo.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise InvalidImageError(f"{field}: the image is animated; send a single frame")
+
+
+def _load(image: Image.Image, data: bytes) -> Image.Image:
+    """Return `image` with its pixels decoded; a JPEG may lack its end if all pixels are there.
+
+    Raises:
+        OSError: pixels are missing.
+    """
+    try:
+        image.load()
+    except OSError:
+        if image.format != "JPEG":
+            raise
+        # Bits that were missing would be decoded from what follows: the pixels would differ.
+        pixels = data.removesuffix(_JPEG_END[:1])
+        ended = _open_jpeg(pixels + _JPEG_END)
+        for filler in _FILLERS:
+            if _open_jpeg(pixels + filler + _JPEG_END).tobytes() != ended.tobytes():
+                raise
+        return ended
+    return image
+
+
+def _open_jpeg(data: bytes) -> Image.Image:
+    image = Image.open(BytesIO(data), formats=("JPEG",))
+    image.load()
+    return image
 
 
 def _apply_orientation(image: Image.Image) -> Image.Image:

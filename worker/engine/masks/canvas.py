@@ -1,15 +1,21 @@
 """Convert a request's images to the model's input, and of its output to the result."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from PIL import Image
 
+from common.domain.errors import InvalidImageError
 from common.domain.generation import GenerationRequest
 from worker.engine.images.inputs import InputImages
 from worker.engine.masks.crop import Box, box_around, crop_and_resize, full_box
 from worker.engine.masks.editing import edit_mask
-from worker.engine.masks.model_mask import model_mask
+from worker.engine.masks.model_mask import FAINT, model_mask
+
+NOTHING_REPAINTED: Final = (
+    "mask_image: the mask repaints nothing: after its options it is black everywhere, and only "
+    "white is repainted; mask_invert exchanges black and white"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +49,15 @@ class Canvas:
         The images in `inputs` must have the request's width × height. If the request has no mask
         options, the model gets the images unchanged, except that a soft mask is made hard (see
         `model_mask`).
+
+        Raises:
+            InvalidImageError: the mask, after its edits, repaints nothing.
         """
         if inputs.init is None or inputs.mask is None:
             return cls(inputs.init, inputs.mask)
         mask = edit_mask(inputs.mask, request)
+        if not any(mask.histogram()[FAINT:]):
+            raise InvalidImageError(NOTHING_REPAINTED)
         box = box_around(mask, request.mask_padding)
         return cls(
             crop_and_resize(inputs.init, box, Image.Resampling.LANCZOS),

@@ -11,6 +11,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import structlog
 
 from common.domain.errors import ConfigurationError, GenerationStoppedError
+from common.runtime.metrics import MODELS_LOADED
 
 log = structlog.get_logger(__name__)
 
@@ -200,6 +201,7 @@ class ModelCache(Generic[M]):
             return
         with self._changed:
             self._entries[waiter.name] = _Entry(model)
+            MODELS_LOADED.set(len(self._entries))
             self._sizes[waiter.name] = model.bytes
             self._serve_all()
 
@@ -250,4 +252,5 @@ class ModelCache(Generic[M]):
             self._changed.wait()
             return
         self._entries.pop(idle).model.unload()
+        MODELS_LOADED.set(len(self._entries))
         log.info("model_evicted", model=idle, reason="another model needs its memory")

@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import Executable, bindparam, exists, update
@@ -40,18 +41,31 @@ class ClaimResult:
 
 
 async def claim_jobs(
-    connection: Executor, *, queues: Sequence[str], worker: str, lease_seconds: float, limit: int
+    connection: Executor,
+    *,
+    queues: Sequence[str],
+    worker: str,
+    lease_seconds: float,
+    limit: int,
+    tenant_limits: Mapping[int, int] = MappingProxyType({}),
 ) -> ClaimResult:
     """Claim up to `limit` jobs of the first queue in `queues` that has claimable jobs.
 
     Tenants are served by start-time fair queueing: the tenant that has received the least service
     for its weight comes first. Of its jobs, those with the highest priority come first, then the
     oldest. Tenants that have reached their limit of running jobs are skipped, and so are tenants
-    from which another worker is claiming, so claims rarely wait for each other. A suspect (a job
+    from which another worker is claiming, so claims rarely wait for each other. Of the tenants in
+    `tenant_limits`, at most the given number of jobs is claimed, possibly none. A suspect (a job
     whose last attempt lost its worker) is claimed alone. Each claim increments the job's attempt
     number, which fences all later writes.
     """
-    values = {"of_queues": list(queues), "by_worker": worker, "lease_seconds": lease_seconds}
+    values = {
+        "of_queues": list(queues),
+        "by_worker": worker,
+        "lease_seconds": lease_seconds,
+        "limited_tenants": list(tenant_limits),
+        "tenant_limits": list(tenant_limits.values()),
+    }
     for number in range(MAX_TRIES):
         rows = (await connection.execute(_claim_statement(limit), values)).all()
         if not rows:

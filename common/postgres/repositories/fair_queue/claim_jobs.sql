@@ -8,8 +8,9 @@
 
 WITH first_queue AS (
     -- Find the first queue with a tenant that can be served: it has due jobs, is not closed, and is
-    -- below its limits of running jobs. Read in the order of an index: otherwise the planner may
-    -- scan the table, hoping to find such a tenant soon.
+    -- below its limits of running jobs and its limit for this claim. A tenant without a limit for
+    -- this claim has a NULL there, which least() ignores. Read in the order of an index: otherwise
+    -- the planner may scan the table, hoping to find such a tenant soon.
     SELECT worker_queues.queue
     FROM unnest(CAST(:of_queues AS text[])) WITH ORDINALITY AS worker_queues (queue, position)
     JOIN LATERAL (
@@ -21,7 +22,10 @@ WITH first_queue AS (
           AND NOT tenant_shares.closed
           AND least(
               coalesce(tenant_shares.max_running_per_queue, 2147483647) - tenant_queues.running,
-              coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running
+              coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running,
+              (CAST(:tenant_limits AS integer[]))[
+                  array_position(CAST(:limited_tenants AS bigint[]), tenant_queues.tenant_id)
+              ]
           ) > 0
         ORDER BY tenant_queues.virtual_time
         LIMIT 1
@@ -42,7 +46,10 @@ tenants AS (
         tenant_shares.weight,
         least(
             coalesce(tenant_shares.max_running_per_queue, 2147483647) - tenant_queues.running,
-            coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running
+            coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running,
+            (CAST(:tenant_limits AS integer[]))[
+                array_position(CAST(:limited_tenants AS bigint[]), tenant_queues.tenant_id)
+            ]
         ) AS capacity
     FROM tenant_queues
     JOIN tenant_queues AS seen
@@ -55,7 +62,10 @@ tenants AS (
       AND NOT tenant_shares.closed
       AND least(
           coalesce(tenant_shares.max_running_per_queue, 2147483647) - tenant_queues.running,
-          coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running
+          coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running,
+          (CAST(:tenant_limits AS integer[]))[
+              array_position(CAST(:limited_tenants AS bigint[]), tenant_queues.tenant_id)
+          ]
       ) > 0
     ORDER BY tenant_queues.virtual_time, tenant_queues.start_tag
     LIMIT {limit}
@@ -73,7 +83,10 @@ skipped AS (
       AND NOT tenant_shares.closed
       AND least(
           coalesce(tenant_shares.max_running_per_queue, 2147483647) - tenant_queues.running,
-          coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running
+          coalesce(tenant_shares.max_running, 2147483647) - tenant_shares.running,
+          (CAST(:tenant_limits AS integer[]))[
+              array_position(CAST(:limited_tenants AS bigint[]), tenant_queues.tenant_id)
+          ]
       ) > 0
     ORDER BY tenant_queues.virtual_time
     LIMIT 1

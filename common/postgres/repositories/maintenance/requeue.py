@@ -9,13 +9,15 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
+    CompoundSelect,
     Executable,
-    Select,
     Update,
     column,
     delete,
     func,
+    literal,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,10 +29,10 @@ from common.postgres.models import Delivery, Job, TenantQueue, Worker
 from common.postgres.sql_text import load_sql
 
 _UPTIME: Final = select(func.extract("epoch", func.now() - func.pg_postmaster_start_time()))
-# The states that are counted, each with the order of its own index.
-_UNFINISHED: Final[dict[JobState, tuple[ColumnElement[Any], ...]]] = {
-    JobState.QUEUED: (Job.created_at.expression,),
-    JobState.RUNNING: (Job.lease_expires_at.expression,),
+# The states that are counted, each with the order of its own index, which includes the queue.
+_UNFINISHED: Final[dict[JobState, tuple[Any, ...]]] = {
+    JobState.QUEUED: (Job.tenant_id, Job.queue, Job.priority.desc(), Job.id),
+    JobState.RUNNING: (Job.lease_expires_at,),
 }
 
 # Counting a million waiting jobs takes a second, and an exact number is not needed.
@@ -139,25 +141,30 @@ async def delete_silent_workers(connection: AsyncConnection, *, seconds: float) 
 
 async def count_jobs(
     connection: AsyncConnection, *, at_most: int = MAX_COUNTED
-) -> dict[JobState, int]:
-    """Return the numbers of queued and running jobs, each capped at `at_most`.
+) -> dict[tuple[str, JobState], int]:
+    """Return the numbers of queued and running jobs by queue; up to `at_most` of a state.
 
     Jobs in final states are not included, because metrics count them as they end.
     """
-    row = (await connection.execute(_count_statement(at_most))).one()
-    return dict(zip(_UNFINISHED, row, strict=True))
+    rows = await connection.execute(_count_statement(at_most))
+    return {(queue, JobState(state)): number for queue, state, number in rows}
 
 
 @cache
-def _count_statement(at_most: int) -> Select[Any]:
+def _count_statement(at_most: int) -> CompoundSelect[Any]:
     # In the order of an index: otherwise the planner may scan the table, hoping to find enough rows
     # soon.
     counted = [
-        select(Job.id)
+        select(Job.queue, literal(state.value).label("state"))
         .where(is_one_of(Job.state, {state}))
         .order_by(*order)
         .limit(literal_int(at_most))
         .subquery(state.value)
         for state, order in _UNFINISHED.items()
     ]
-    return select(*(select(func.count()).select_from(some).scalar_subquery() for some in counted))
+    return union_all(
+        *(
+            select(some.c.queue, some.c.state, func.count()).group_by(some.c.queue, some.c.state)
+            for some in counted
+        )
+    )

@@ -48,7 +48,7 @@ CLAIMS = [Claim(job_id, 1) for job_id in (1, 2, 3)]
         pytest.param(
             lambda c: renew_claims(c, CLAIMS, 60.0), "Index Scan using", id="renew_claims"
         ),
-        pytest.param(lambda c: count_jobs(c, at_most=5), "ix_jobs_waiting", id="count_jobs"),
+        pytest.param(lambda c: count_jobs(c, at_most=5), "ix_jobs_queued", id="count_jobs"),
         pytest.param(
             lambda c: count_claimable(c, ["queue-0", "queue-1"], at_most=5),
             "ix_jobs_queued",

@@ -269,3 +269,27 @@ async def test_a_recheck_finds_a_job_committed_during_a_claim(alice: TenantRows)
         await claim_jobs(connection, queues=[QUEUE], worker="w", lease_seconds=60, limit=5)
     assert (await queue_of(alice))["has_ready"]
     assert len(await claim(alice, 5)) == 1
+
+
+async def test_a_claim_takes_no_more_of_a_tenant_than_it_allows(alice: TenantRows) -> None:
+    """And more of the others; a tenant that may not be served holds nobody back."""
+    bob = await make_tenant(alice.database, "bob")
+    for tenant in (alice, bob):
+        await queue_many(tenant, 6)
+
+    async def claim_within(limits: Mapping[int, int]) -> Counter[int]:
+        async with alice.database.direct() as connection:
+            claimed = await claim_jobs(
+                connection,
+                queues=[QUEUE],
+                worker="w",
+                lease_seconds=60,
+                limit=4,
+                tenant_limits=limits,
+            )
+        return Counter(job.record.tenant_id for job in claimed.jobs)
+
+    assert await claim_within({alice.tenant_id: 1}) == {alice.tenant_id: 1, bob.tenant_id: 3}
+    assert await claim_within({alice.tenant_id: 0}) == {bob.tenant_id: 3}
+    assert not await claim_within({alice.tenant_id: 0})
+    assert await claim_within({}) == {alice.tenant_id: 4}

@@ -11,7 +11,12 @@ from common.postgres.repositories.maintenance.requeue import (
     delete_silent_workers,
     read_uptime_seconds,
 )
-from tests.integration.repositories.support.tenant_rows import FAR_AHEAD, LONG_AGO, TenantRows
+from tests.integration.repositories.support.tenant_rows import (
+    FAR_AHEAD,
+    LONG_AGO,
+    QUEUE,
+    TenantRows,
+)
 
 
 async def test_claimable_jobs_are_counted_by_queue_up_to_a_limit(alice: TenantRows) -> None:
@@ -29,14 +34,24 @@ async def test_claimable_jobs_are_counted_by_queue_up_to_a_limit(alice: TenantRo
         assert await count_claimable(connection, [], at_most=3) == {}
 
 
-async def test_unfinished_jobs_are_counted_by_state(alice: TenantRows) -> None:
+async def test_unfinished_jobs_are_counted_by_queue_and_state(alice: TenantRows) -> None:
     async with alice.database.statement() as connection:
-        counted = await count_jobs(connection)
-        assert counted == {JobState.QUEUED: 0, JobState.RUNNING: 0}
+        assert await count_jobs(connection) == {}
         for state in [*JobState, JobState.QUEUED]:
             await alice.add_job(state)
-        assert await count_jobs(connection) == {JobState.QUEUED: 2, JobState.RUNNING: 1}
-        assert await count_jobs(connection, at_most=1) == dict.fromkeys(counted, 1)
+        await alice.queue_job(queue="b")
+        counted = {
+            (QUEUE, JobState.QUEUED): 2,
+            (QUEUE, JobState.RUNNING): 1,
+            ("b", JobState.QUEUED): 1,
+        }
+        assert await count_jobs(connection) == counted
+        # Each state is cut off by itself, over all queues.
+        some = await count_jobs(connection, at_most=1)
+        assert sorted((state, number) for (_, state), number in some.items()) == [
+            (JobState.QUEUED, 1),
+            (JobState.RUNNING, 1),
+        ]
 
 
 async def test_silent_workers_are_deleted(alice: TenantRows) -> None:

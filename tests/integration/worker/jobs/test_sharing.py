@@ -40,12 +40,12 @@ async def test_one_claim_fills_all_free_slots(harness: WorkerHarness) -> None:
     async with harness.worker() as worker:
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))
         await harness.engine_control.generation(3)
-        assert (worker.heartbeat.claim_count, worker.runner.free_slots) == (3, 0)
+        assert (worker.heartbeat.claim_count, worker.runner.slots.free) == (3, 0)
         assert len(await harness.jobs_in_state("queued")) == 1
         for hold in holds:
             hold.set()
         assert await running_jobs == 4
-        assert worker.runner.free_slots == 3
+        assert worker.runner.slots.free == 3
 
 
 async def test_a_stopped_worker_claims_nothing(harness: WorkerHarness) -> None:

@@ -75,7 +75,7 @@ async def test_a_worker_runs_waiting_jobs_by_polling_and_after_a_ring(
     settings.jobs = JobSettings(sweep_seconds=3600)
     async with running(settings, harness) as runtime:
         await harness.queue_inpaint(asked={"model": "two"})
-        await asyncio.to_thread(runtime.run_waiting_jobs, "two")
+        await asyncio.to_thread(runtime.claim_waiting_jobs, "two")
     jobs = [await harness.tenant.read_job(number) for number in (1, 2)]
     assert [job["state"] for job in jobs] == ["succeeded"] * 2
     assert await harness.tenant.read_rows(Worker) == []
@@ -172,7 +172,7 @@ async def test_an_unexpected_error_is_logged_with_its_traceback_and_survived(
                 await wait_for_log(lines, event)
                 await rename("hidden", table)
             await rename("jobs", "hidden")
-            await asyncio.to_thread(runtime.run_waiting_jobs, "one")  # Celery's thread survives
+            await asyncio.to_thread(runtime.claim_waiting_jobs, "one")  # Celery's thread survives
             await rename("hidden", "jobs")
             await harness.queue_inpaint()
             await harness.engine_control.generation()
@@ -207,7 +207,7 @@ async def test_a_worker_ends_although_postgres_is_unavailable(
 ) -> None:
     settings.database = DatabaseSettings(url=SecretStr(NOWHERE))
     async with running(settings, harness) as runtime:
-        await asyncio.to_thread(runtime.run_waiting_jobs, "one")
+        await asyncio.to_thread(runtime.claim_waiting_jobs, "one")
     assert await harness.tenant.read_rows(Worker) == []
 
 

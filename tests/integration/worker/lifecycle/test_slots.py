@@ -24,7 +24,7 @@ async def test_a_worker_without_rings_fills_its_slots_and_claims_no_more(
     jobs = [await harness.queue_inpaint() for _ in range(3)]
     async with running(settings, harness) as runtime:
         await harness.image_host.wait_for_request("init.png", 2)
-        rung = asyncio.create_task(asyncio.to_thread(runtime.run_waiting_jobs, "one"))
+        rung = asyncio.create_task(asyncio.to_thread(runtime.claim_waiting_jobs, "one"))
         async with asyncio.timeout(20):
             while await count_heartbeats(harness) < 10:
                 pass  # each query waits for Postgres

@@ -8,7 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from common.domain.errors import ConfigurationError, GenerationError, UnsupportedRequestError
+from common.domain.errors import (
+    ConfigurationError,
+    GenerationError,
+    InvalidImageError,
+    UnsupportedRequestError,
+)
 from common.domain.generation import SEED_LIMIT, Endpoint
 from common.settings.catalogue import ModelEntry
 from tests.unit.worker.engine.batching.harness import decibels
@@ -107,10 +112,10 @@ def test_pixels_outside_the_mask_are_unchanged(engine: DiffusersEngine, model: s
     assert result[~black].std() > 10
 
 
-def test_a_black_mask_keeps_every_pixel(engine: DiffusersEngine) -> None:
+def test_a_black_mask_is_rejected_before_anything_is_generated(engine: DiffusersEngine) -> None:
     pixels = InputImages(noise(), Image.new("L", (64, 64), 0))
-    result = engine.generate(a_request(Endpoint.INPAINT), pixels)
-    assert same(result.images[0], noise())
+    with pytest.raises(InvalidImageError, match="the mask repaints nothing"):
+        engine.generate(a_request(Endpoint.INPAINT), pixels)
 
 
 @each_endpoint

@@ -22,7 +22,7 @@ from tests.unit.worker.engine.images.test_decode import REJECTED
 from tests.unit.worker.engine.mutations import PNG, join_file
 from tests.unit.worker.engine.sample_images import disc, encoded, noise, same
 from worker.engine.image_sandbox.decoder import Decoder, DecoderLimits
-from worker.engine.image_sandbox.pool import DecoderPool
+from worker.engine.image_sandbox.pool import POOL_SIZE, DecoderPool
 from worker.engine.images.inputs import read_image
 
 SIZE = (64, 64)
@@ -32,7 +32,7 @@ INIT = encoded(noise())
 
 @pytest.fixture(scope="module")
 def decoders() -> Iterator[DecoderPool]:
-    """Two decoders as in production."""
+    """As many decoders as in production."""
     yield from opened(DecoderPool())
 
 
@@ -138,7 +138,9 @@ def test_a_crash_fails_only_its_image(odd: DecoderPool, deed: bytes, status: int
     assert failed.value.message == wanted
     assert {"reason": "crashed", "exit_status": status}.items() <= lines[-1].items()
     assert lost("crashed") == before + 1
+    idle = lost("idle")
     lives(odd)
+    assert lost("idle") == idle  # it is counted once
 
 
 def lives(decoders: DecoderPool) -> None:
@@ -154,7 +156,9 @@ def test_a_decoder_that_died_while_idle_is_replaced(odd: DecoderPool) -> None:
     (pid,) = odd.pids
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # until it is dead
+    before = lost("idle")
     lives(odd)
+    assert lost("idle") == before + 1
     assert odd.pids != [pid]
 
 
@@ -244,7 +248,7 @@ def test_images_are_decoded_in_parallel(decoders: DecoderPool) -> None:
         read = partial(decoders.read, size=SIZE)
         images = list(threads.map(read, [INIT] * 12, ["init_image"] * 12))
     assert all(same(image, noise()) for image in images)
-    assert len(decoders.pids) == 2
+    assert len(decoders.pids) == POOL_SIZE
 
 
 def test_start_runs_the_processes_before_the_first_image() -> None:
@@ -252,7 +256,7 @@ def test_start_runs_the_processes_before_the_first_image() -> None:
         assert decoders.pids == []
         decoders.start()
         pids = decoders.pids
-        assert len(pids) == 2
+        assert len(pids) == POOL_SIZE
         lives(decoders)
         decoders.start()
         assert decoders.pids == pids

@@ -174,3 +174,23 @@ def test_the_first_image_of_an_mpo_file_is_used() -> None:
 
 def test_a_mask_is_grey() -> None:
     assert same(decode_mask(encoded(disc().convert("RGB")), "mask_image"), disc())
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_jpeg_without_its_end_marker_is_complete(missing: int, *, progressive: bool) -> None:
+    data = encoded(noise(), "JPEG", progressive=progressive)
+    image = decode_image(data[:-missing], "init_image")
+    assert same(image, decode_image(data, "init_image"))
+
+
+@pytest.mark.parametrize("missing", [4, 8, 40, 400, 2_000])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_jpeg_without_its_last_pixels_is_rejected(missing: int, seed: int) -> None:
+    data = encoded(noise(seed=seed), "JPEG")
+    with pytest.raises(InvalidImageError, match="damaged or cut off"):
+        decode_image(data[:-missing], "init_image")
+
+
+def test_a_png_without_its_end_is_complete() -> None:
+    assert same(decode_image(encoded(noise())[:-12], "init_image"), noise())

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from common.domain.errors import InvalidImageError
 from common.domain.generation import Endpoint
 from tests.unit.worker.engine.sample_images import a_request, disc, noise, same
 from worker.engine.diffusers_engine import DiffusersEngine
 from worker.engine.images.inputs import InputImages
 from worker.engine.masks.canvas import Canvas
 from worker.engine.masks.editing import edit_mask
+from worker.engine.masks.model_mask import FAINT
 
 WIDTH, HEIGHT = SIZE = (96, 64)
 
@@ -181,6 +183,11 @@ def test_any_mask_with_any_options_keeps_black_pixels(
 ) -> None:
     changes = {**options, "mask_invert": inverted}
     init, generated = noise(mask.size, seed=1), noise(mask.size, seed=2)
+    edited = pixels(edit_mask(mask, a_request(Endpoint.INPAINT, **changes)))
+    if edited.max() < FAINT:
+        with pytest.raises(InvalidImageError):
+            canvas_for(init, mask, **changes)
+        return
     canvas = canvas_for(init, mask, **changes)
     assert canvas.init is not None
     assert canvas.mask is not None
@@ -188,15 +195,26 @@ def test_any_mask_with_any_options_keeps_black_pixels(
     assert canvas.init.size == canvas.mask.size == mask.size
     result = canvas.finish(generated)
     assert (result.mode, result.size) == ("RGB", mask.size)
-    kept = pixels(edit_mask(mask, a_request(Endpoint.INPAINT, **changes))) == 0
+    kept = edited == 0
     assert (pixels(result)[kept] == pixels(init)[kept]).all()
     assert same(init, noise(mask.size, seed=1))  # the input is not modified
 
 
 @settings(max_examples=20, deadline=None)
 @given(OPTIONS)
-def test_a_black_mask_returns_the_init_image(options: dict[str, Any]) -> None:
-    canvas = canvas_for(noise(SIZE), Image.new("L", SIZE), **options)
-    assert canvas.init is not None
-    assert same(canvas.init, noise(SIZE))
-    assert same(canvas.finish(noise(SIZE, seed=1)), noise(SIZE))
+def test_a_mask_that_repaints_nothing_is_rejected(options: dict[str, Any]) -> None:
+    for level, inverted in ((0, False), (FAINT - 1, False), (255, True)):
+        mask = Image.new("L", SIZE, level)
+        with pytest.raises(InvalidImageError, match=r"^mask_image: the mask repaints nothing"):
+            canvas_for(noise(SIZE), mask, **options, mask_invert=inverted)
+
+
+def test_a_mask_that_repaints_everything_is_accepted() -> None:
+    for level, inverted in ((255, False), (0, True)):
+        canvas = canvas_for(noise(SIZE), Image.new("L", SIZE, level), mask_invert=inverted)
+        assert same(canvas.finish(noise(SIZE, seed=1)), noise(SIZE, seed=1))
+
+
+def test_a_mask_that_is_shrunk_to_nothing_is_rejected() -> None:
+    with pytest.raises(InvalidImageError, match="after its options it is black everywhere"):
+        canvas_for(noise(SIZE), dot(), mask_grow=-20)

@@ -4,12 +4,13 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event
 
 import pytest
 import torch
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from common.domain.errors import ConfigurationError, GenerationStoppedError
@@ -129,12 +130,22 @@ def test_concurrent_requests_share_one_load(harness: CacheHarness) -> None:
     assert harness.loads == ["small"]
 
 
+def test_the_models_in_memory_are_counted(harness: CacheHarness) -> None:
+    counts = []
+    for name in ("small", "middle", "small", "large", "huge"):
+        with suppress(ConfigurationError):
+            lent(harness, name)
+        counts.append(REGISTRY.get_sample_value("infill_models_loaded"))
+    assert counts == [1, 2, 2, 2, 2]
+
+
 def test_the_least_recently_used_model_is_evicted(harness: CacheHarness) -> None:
     small, middle = lent(harness, "small"), lent(harness, "middle")
     lent(harness, "small")
     with capture_logs() as logs:
         lent(harness, "large")
     assert harness.cache.loaded == {"small", "large"}
+    assert REGISTRY.get_sample_value("infill_models_loaded") == 2
     assert middle.unloaded
     assert not small.unloaded
     assert [line["model"] for line in logs if line["event"] == "model_evicted"] == ["middle"]

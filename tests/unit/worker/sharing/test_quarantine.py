@@ -8,7 +8,7 @@ import pytest
 
 from common.domain.record import ClaimedJob
 from tests.support.generation_request import job_record
-from worker.quarantine import Quarantine
+from worker.sharing.quarantine import Quarantine
 
 ORDINARY, SUSPECT = (ClaimedJob(job_record(), 3, suspect) for suspect in (False, True))
 

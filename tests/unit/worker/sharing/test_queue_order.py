@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from worker.queue_order import QueueOrder
+from worker.sharing.queue_order import QueueOrder
 
 QUEUES = ("one", "two", "three", "four")
 PATIENCE = 30.0
