@@ -1,10 +1,16 @@
 import gzip
+from errno import ENOSPC
 
 import pytest
 
 from api.body.formats.fields import parse_fields
 from api.body.receiving.spool import SMALL_BYTES
-from api.errors.api_error import BodyTooLargeError, MalformedBodyError, WrongKeyError
+from api.errors.api_error import (
+    BodyTooLargeError,
+    MalformedBodyError,
+    UnavailableError,
+    WrongKeyError,
+)
 from common.domain.api_key import new_key
 from tests.support.bodies import parsed, received
 from tests.support.requests import make_request
@@ -65,3 +71,14 @@ async def test_a_gzip_body_that_ends_early_is_rejected() -> None:
     with pytest.raises(MalformedBodyError):
         async with received(request):
             pass
+
+
+async def test_a_full_disk_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", fail)
+    with pytest.raises(UnavailableError) as caught:
+        async with received(make_request(*chunks(b"{%s}" % LARGE))):
+            pass
+    assert caught.value.code == "spool_unavailable"
