@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from api.auth.admin_keys import AdminKeyAuthenticator
 from api.auth.api_keys import ApiKeyAuthenticator
+from api.auth.authenticated_bodies import AuthenticatedBodyReader
 from api.jobs.eta import EtaEstimator
 from api.jobs.notify import WorkerNotifier
 from api.jobs.progress import ProgressReader
@@ -54,6 +55,7 @@ class Services:
     worker_notifier: WorkerNotifier
     completions: CompletionListener
     api_keys: ApiKeyAuthenticator
+    body_reader: AuthenticatedBodyReader
     admin_keys: AdminKeyAuthenticator
     rate_limiter: RateLimiter
     quota_limiter: QuotaLimiter
@@ -87,6 +89,9 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
         completions = CompletionListener(redis, _fallback_query(database))
         await stack.enter_async_context(_running(completions))
         eta_estimator = _eta_estimator(database, settings)
+        api_keys = ApiKeyAuthenticator(database, settings.gateway)
+        body_reader = AuthenticatedBodyReader(api_keys, settings.gateway)
+        stack.push_async_callback(asyncio.to_thread, body_reader.close)
         yield Services(
             settings=settings,
             catalogue=catalogue,
@@ -99,7 +104,8 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             announcer=Announcer(redis, doorbell),
             worker_notifier=worker_notifier,
             completions=completions,
-            api_keys=ApiKeyAuthenticator(database, settings.gateway),
+            api_keys=api_keys,
+            body_reader=body_reader,
             admin_keys=AdminKeyAuthenticator(operator_database, settings.gateway),
             rate_limiter=RateLimiter(redis),
             quota_limiter=QuotaLimiter(database, eta_estimator),

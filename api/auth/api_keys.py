@@ -77,8 +77,14 @@ def _combined_limits(owner: KeyOwner) -> Limits:
 
 def find_api_key(request: Request, fields: dict[str, Any]) -> str | None:
     """Return the API key from the body field or header `key` or the bearer token, else None."""
-    key = fields.get("key") or request.headers.get("key")
-    if isinstance(key, str) and key.strip():
-        return key.strip()
+    key = fields.get("key")
+    return key.strip() if isinstance(key, str) and key.strip() else find_header_key(request)
+
+
+def find_header_key(request: Request) -> str | None:
+    """Return the API key from the header `key` or the bearer token, or None if neither is sent."""
+    key = request.headers.get("key", "").strip()
+    if key:
+        return key
     token = request.headers.get("authorization", "")
     return token[len(BEARER) :].strip() if token.lower().startswith(BEARER) else None

@@ -6,10 +6,13 @@ from typing import Annotated, Any, Final, TypeVar
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from api.body.request_body import JSON, read_body
+from api.body.receiving.headers import BodyFormat
+from api.body.receiving.receive import stream_body
+from api.body.receiving.structure import UTF8_BOM, limits_for
 from api.body.validation_errors import explain_problem
 from api.errors.api_error import (
     ApiError,
+    BodyTooLargeError,
     FieldError,
     InvalidFieldsError,
     MalformedBodyError,
@@ -38,16 +41,28 @@ def json_body_after(
     """
 
     async def read(request: Request, _context: Annotated[object, Depends(authenticate)]) -> D:
-        body = await read_body(request, MAX_BYTES)
-        content_type = request.headers.get("content-type", JSON)
-        if body and content_type.partition(";")[0].strip().lower() != JSON:
-            raise UnsupportedMediaTypeError(JSON)
+        body = await _read_bytes(request)
+        content_type = request.headers.get("content-type", BodyFormat.JSON)
+        if body and content_type.partition(";")[0].strip().lower() != BodyFormat.JSON:
+            raise UnsupportedMediaTypeError(BodyFormat.JSON)
         try:
             return kind.model_validate_json(body.strip() or b"{}")
         except ValidationError as error:
             raise _to_api_error(kind, error) from error
 
     return read
+
+
+async def _read_bytes(request: Request) -> bytes:
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > MAX_BYTES:
+        raise BodyTooLargeError(MAX_BYTES)
+    limits = limits_for(BodyFormat.JSON)
+    body = bytearray()
+    async for piece in stream_body(request, MAX_BYTES):
+        limits.feed(piece)
+        body += piece
+    return bytes(body).removeprefix(UTF8_BOM)
 
 
 def _to_api_error(kind: type[JsonDocument], error: ValidationError) -> ApiError:

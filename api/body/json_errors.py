@@ -3,10 +3,16 @@
 import json
 import re
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from api.errors.api_error import MalformedBodyError
 
+# Hexadecimal digits of the text that stands for a string left out of the JSON.
+PLACEHOLDER_LENGTH: Final = 40
+_PLACEHOLDER: Final = re.compile(rf'"([0-9a-f]{{{PLACEHOLDER_LENGTH}}})"')
+_NOTHING_REMOVED: Final[Mapping[str, int]] = MappingProxyType({})
 _TRAILING_COMMA: Final = re.compile(r",\s*[\]}]")
 # By the message of the standard library.
 _SENTENCES: Final = {
@@ -17,10 +23,11 @@ _SENTENCES: Final = {
 }
 
 
-def read_lenient_json(body: bytes) -> Any:
+def read_lenient_json(body: bytes, removed: Mapping[str, int] = _NOTHING_REMOVED) -> Any:
     """Parse `body` with the standard library's JSON parser, which accepts more than orjson.
 
     For example it accepts an unpaired surrogate, which then fails the validation of its field.
+    `removed` holds, by placeholder, how much longer the string was that a placeholder stands for.
 
     Raises:
         MalformedBodyError: the JSON is malformed; the message names the line and the column.
@@ -34,7 +41,7 @@ def read_lenient_json(body: bytes) -> Any:
     try:
         return json.loads(text, parse_constant=_reject_constant, parse_float=_finite_float)
     except json.JSONDecodeError as error:
-        raise MalformedBodyError(_explain(text, error)) from error
+        raise MalformedBodyError(_explain(text, error, removed)) from error
     except RecursionError as error:
         raise MalformedBodyError("The JSON is nested too deeply.") from error
     except ValueError as error:
@@ -45,14 +52,14 @@ def read_lenient_json(body: bytes) -> Any:
         ) from error
 
 
-def _explain(text: str, error: json.JSONDecodeError) -> str:
+def _explain(text: str, error: json.JSONDecodeError, removed: Mapping[str, int]) -> str:
     comma = _find_trailing_comma(text, error.pos)
     if comma is not None:
         return (
-            f"There is a trailing comma at {_line_and_column(text, comma)}: "
+            f"There is a trailing comma at {_line_and_column(text, comma, removed)}: "
             "JSON allows no comma after the last entry of an object or array."
         )
-    place = _line_and_column(text, error.pos)
+    place = _line_and_column(text, error.pos, removed)
     sentence = _SENTENCES.get(error.msg)
     return sentence.format(place) if sentence else f"The JSON is invalid at {place}: {error.msg}."
 
@@ -63,9 +70,12 @@ def _find_trailing_comma(text: str, position: int) -> int | None:
     return next((at for at in (position, before) if _TRAILING_COMMA.match(text, max(at, 0))), None)
 
 
-def _line_and_column(text: str, position: int) -> str:
+def _line_and_column(text: str, position: int, removed: Mapping[str, int]) -> str:
     line = text.count("\n", 0, position) + 1
-    column = position - text.rfind("\n", 0, position)
+    begin = text.rfind("\n", 0, position)
+    column = position - begin
+    for placeholder in _PLACEHOLDER.finditer(text, begin + 1, position) if removed else ():
+        column += removed.get(placeholder[1], 0)
     return f"line {line}, column {column}"
 
 

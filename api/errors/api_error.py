@@ -5,6 +5,7 @@ ApiError                        any error: code, HTTP status, message, tip, fiel
 ├── MalformedBodyError            400: malformed JSON or multipart, or an incomplete body
 ├── BodyTooLargeError             413: the body exceeds the size limit
 ├── UnsupportedMediaTypeError     415: the route does not read this content type
+├── UnsupportedContentEncodingError  415: the body is compressed with something else than gzip
 ├── InvalidFieldsError            422: names every invalid field of the request
 ├── TooManyAtOnceError            429: too many slow requests of this kind are running
 ├── OverLimitError                429: a limit of the tenant's plan is reached
@@ -12,6 +13,7 @@ ApiError                        any error: code, HTTP status, message, tip, fiel
 │   ├── QueueFullError              waiting jobs
 │   └── CreditsSpentError           credits per month
 └── UnavailableError              503: Postgres or the image store cannot be reached
+    └── BodyBudgetSpentError        503: the request bodies in progress occupy the whole budget
 
 `api.errors.handlers` turns every other exception into one of these. Each dialect has a renderer,
 which builds the JSON and may change the HTTP status.
@@ -112,6 +114,19 @@ class UnsupportedMediaTypeError(ApiError):
         )
 
 
+class UnsupportedContentEncodingError(ApiError):
+    """The request body is compressed with a content coding that the gateway cannot read."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This content encoding is not supported.",
+            code="unsupported_content_encoding",
+            status=415,
+            tip="Send the body compressed with gzip, or uncompressed.",
+            headers={"accept-encoding": "gzip, identity"},  # RFC 9110, section 12.5.3
+        )
+
+
 class InvalidFieldsError(ApiError):
     """One or more fields of the request are invalid; the error names all of them."""
 
@@ -202,4 +217,13 @@ class UnavailableError(ApiError):
             status=503,
             tip="Retry in a few seconds.",
             headers=RETRY_AFTER,
+        )
+
+
+class BodyBudgetSpentError(UnavailableError):
+    """The request bodies in progress, of all senders or of this one, occupy the whole budget."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Too many large request bodies are being received.", code="body_budget_spent"
         )

@@ -1,11 +1,14 @@
 """Submit a job: store its images, record it, wake a worker, and wait for the job to end."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from structlog.contextvars import bind_contextvars
 
 from api.auth.api_keys import AuthenticatedTenant
+from api.body.receiving.spool import LongValue
 from api.errors.api_error import FieldError, InvalidFieldsError
 from api.jobs.wait import HungUp, follow_job, unfinished_view, wait_for_job
 from api.metrics import SUBMIT_SECONDS
@@ -17,26 +20,38 @@ from common.postgres.repositories.jobs.record import (
     IdempotencyKeyTaken,
     JobRecorded,
     JobRepeated,
+    find_earlier_job,
     record_job,
 )
 from common.runtime.clock import monotonic, utc_now
 
 # The worker finds the format by the image's first bytes.
-UNKNOWN_CONTENT_TYPE = "application/octet-stream"
+UNKNOWN_CONTENT_TYPE: Final = "application/octet-stream"
 
-# Images that came with a request, by the object key they are to be stored under.
-Uploads = dict[str, bytes]
+# An image that came with a request: in memory, or in the request's temporary file.
+ImageContent = bytes | LongValue
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """The images that came with a request, by the object key they are to be stored under.
+
+    `release` deletes the request's temporary file, and is called when the images are stored.
+    """
+
+    images: Mapping[str, ImageContent]
+    release: Callable[[], None]
 
 
 def input_images(
-    images: Mapping[str, str | bytes], tenant_id: int, file_prefix: UUID
-) -> tuple[dict[str, InputImage], Uploads]:
-    """Return the job's input images by field name, and the bytes to upload by object key.
+    images: Mapping[str, str | ImageContent], tenant_id: int, file_prefix: UUID
+) -> tuple[dict[str, InputImage], dict[str, ImageContent]]:
+    """Return the job's input images by field name, and the content to upload by object key.
 
-    In `images`, each value is either the URL or the bytes of an image.
+    In `images`, each value is either the URL or the content of an image.
     """
     inputs: dict[str, InputImage] = {}
-    uploads: Uploads = {}
+    uploads: dict[str, ImageContent] = {}
     for field, image in images.items():
         if isinstance(image, str):
             inputs[field] = InputImage(url=image)
@@ -57,8 +72,8 @@ async def submit(
     """Record a job; return it when it ends, the wait times out or the caller disconnects.
 
     A repeated request with the same idempotency key waits for the job that the first request
-    recorded. `uploads` are stored before the job is recorded; `hung_up` returns when the caller
-    disconnects.
+    recorded, and stores nothing. `uploads` are stored before the job is recorded; `hung_up` returns
+    when the caller disconnects.
 
     Raises:
         OverLimitError: the job would exceed a quota of the tenant's plan.
@@ -68,13 +83,10 @@ async def submit(
     """
     begun = monotonic()
     services.database.raise_if_unavailable()  # before 40 MB of images are stored for nothing
+    earlier = await _find_repeated(services, new_job)
     with services.completions.expect(new_job.file_prefix) as ended:
-        with await services.quota_limiter.reserve(tenant, new_job) as reservation:
-            for key, image in uploads.items():
-                await services.storage.put(key, image, content_type=UNKNOWN_CONTENT_TYPE)
-            outcome = await _record(services, new_job)
-            if isinstance(outcome, JobRecorded):
-                reservation.keep()
+        outcome = earlier or await _store_and_record(services, tenant, new_job, uploads)
+        uploads.release()
         if isinstance(outcome, JobRepeated):
             bind_contextvars(job_id=outcome.job.id)
             return await follow_job(services, outcome.job, hung_up)
@@ -86,13 +98,37 @@ async def submit(
         return await wait_for_job(services, unfinished_view(job), ended, hung_up)
 
 
-async def _record(services: Services, new_job: NewJob) -> JobRecorded | JobRepeated:
+async def _find_repeated(services: Services, new_job: NewJob) -> JobRepeated | None:
+    """Return the job of an earlier request with the same key, so that no image is stored again."""
+    if new_job.idempotency_key is None:
+        return None
     async with services.database.direct(new_job.tenant_id) as connection:
-        outcome = await record_job(connection, new_job)
-    if isinstance(outcome, IdempotencyKeyTaken):
-        detail = (
-            f"This Idempotency-Key was already used for a different request (job {outcome.job_id})."
-            " Use a new key for each new request."
-        )
-        raise InvalidFieldsError([FieldError(("Idempotency-Key",), detail, "parameter")])
-    return outcome
+        earlier = await find_earlier_job(connection, new_job)
+    if isinstance(earlier, IdempotencyKeyTaken):
+        raise _to_key_error(earlier)
+    return earlier
+
+
+async def _store_and_record(
+    services: Services, tenant: AuthenticatedTenant, new_job: NewJob, uploads: Uploads
+) -> JobRecorded | JobRepeated:
+    with await services.quota_limiter.reserve(tenant, new_job) as reservation:
+        for key, image in uploads.images.items():
+            data = image.open() if isinstance(image, LongValue) else image
+            await services.storage.put(key, data, content_type=UNKNOWN_CONTENT_TYPE)
+        async with services.database.direct(new_job.tenant_id) as connection:
+            # A request with the same key may have been recorded since the look-up.
+            outcome = await record_job(connection, new_job)
+        if isinstance(outcome, IdempotencyKeyTaken):
+            raise _to_key_error(outcome)
+        if isinstance(outcome, JobRecorded):
+            reservation.keep()
+        return outcome
+
+
+def _to_key_error(taken: IdempotencyKeyTaken) -> InvalidFieldsError:
+    detail = (
+        f"This Idempotency-Key was already used for a different request (job {taken.job_id})."
+        " Use a new key for each new request."
+    )
+    return InvalidFieldsError([FieldError(("Idempotency-Key",), detail, "parameter")])

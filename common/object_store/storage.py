@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 from urllib.parse import quote
 
 import boto3
@@ -91,8 +91,10 @@ class Storage:
             secret=settings.secret_access_key.get_secret_value(),
         )
 
-    async def put(self, key: str, data: bytes, *, content_type: str = PNG) -> None:
+    async def put(self, key: str, data: bytes | BinaryIO, *, content_type: str = PNG) -> None:
         """Store an object under a key that has not been used before.
+
+        `data` may be a seekable file, which is read in pieces.
 
         Raises:
             StorageUnavailableError: three tries failed.

@@ -1,11 +1,23 @@
 """Settings of the gateway, of workers, of the models served, and of logs and metrics."""
 
 from pathlib import Path
+from typing import Final, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    model_validator,
+)
 
 from common.domain.errors import ConfigurationError
 from common.settings.section import Section, section_config
+
+# A sender may hold a half of its half of the budget for bodies.
+BODIES_IN_BUDGET: Final = 4
 
 
 class GatewaySettings(Section):
@@ -24,6 +36,14 @@ class GatewaySettings(Section):
         default=56_000_000,
         description="Largest request body; two images of 20 MB in base64 fit.",
     )
+    body_budget_bytes: PositiveInt = Field(
+        default=448_000_000,
+        description="Request bodies of more than 64 kB that a gateway holds at once, in temporary "
+        "files: the default is room for eight of the largest size. A half is for bodies whose API "
+        "key is known, the other half for bodies whose key has not arrived yet. A tenant, and a "
+        "client without a key, holds at most a half of its half. At least four times "
+        "`INFILL_MAX_BODY_BYTES`.",
+    )
     api_key_pepper: SecretStr | None = Field(
         default=None,
         description="Secret mixed into the stored digests of API and admin keys; required by "
@@ -39,6 +59,15 @@ class GatewaySettings(Section):
         description="How long a gateway caches a looked-up API key; a revoked key is accepted for "
         "up to this long.",
     )
+
+    @model_validator(mode="after")
+    def _largest_body_fits(self) -> Self:
+        if self.body_budget_bytes < BODIES_IN_BUDGET * self.max_body_bytes:
+            raise ValueError(
+                f"INFILL_BODY_BUDGET_BYTES must be at least {BODIES_IN_BUDGET} times "
+                "INFILL_MAX_BODY_BYTES, or a body of the largest size would never fit"
+            )
+        return self
 
     def require_pepper(self) -> str:
         """Return the pepper, which has no default because a publicly known pepper would be useless.

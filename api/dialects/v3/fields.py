@@ -4,8 +4,6 @@ Each type's description completes the error sentence "The … field must be"; ca
 and in the interactive documentation.
 """
 
-import base64
-import binascii
 from typing import Annotated, Any, Final
 
 from pydantic import (
@@ -17,6 +15,9 @@ from pydantic import (
     ValidationInfo,
 )
 
+from api.body.formats.base64_images import decode_base64
+from api.body.formats.form_fields import FormText
+from api.body.receiving.spool import LongValue
 from api.dialects.v3.validation import field_error, validation_context
 from common.domain.errors import AddressNotAllowedError
 from common.domain.generation import SEED_LIMIT
@@ -24,6 +25,7 @@ from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from common.domain.record import MAX_TRACK_ID, TRACK_ID_LIMIT
 
 MAX_TEXT: Final = 2000
+IMAGE_FORMS: Final = "an http or https URL, an image file as base64 text, or a base64 data: URI"
 _UNSUPPORTED: Final = "this service does not support it"
 
 
@@ -54,34 +56,38 @@ def _webhook(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def _image(value: Any, info: ValidationInfo) -> str | bytes:
-    if isinstance(value, str) and "://" in value[:16]:
+def _image(value: Any, info: ValidationInfo) -> str | bytes | LongValue:
+    start = value[:16] if isinstance(value, str) else ""
+    if "://" in start:
         _check_address(value, info, webhook=False)
-        return value
-    image = value if isinstance(value, bytes) else _decode_base64(value)
+        return str(value)
+    image = _decode_image(value, info)
     limit = validation_context(info).image_max_bytes
-    if len(image) > limit:
+    if (image.length if isinstance(image, LongValue) else len(image)) > limit:
         raise field_error(
             f"The {info.field_name} field is too large: at most {limit} bytes are accepted."
         )
     return image
 
 
-def _decode_base64(value: Any) -> bytes:
-    """Decode strict base64, with or without a `data:` URI prefix; only line breaks are ignored."""
-    if not isinstance(value, str):
-        raise ValueError("not an image")  # noqa: TRY004 - pydantic reports ValueErrors only
-    if value[:5].lower() == "data:":
-        head, comma, value = value.partition(",")
-        if not comma or not head.lower().endswith(";base64"):
-            raise ValueError("not a base64 data URI")
+def _decode_image(value: Any, info: ValidationInfo) -> bytes | LongValue:
+    """Return the content of a file, or of base64 text; of a long value, leave it in its spool."""
+    if isinstance(value, bytes) or (isinstance(value, LongValue) and value.is_file):
+        return value
+    limit = validation_context(info).image_max_bytes
     try:
-        image = base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
-    except binascii.Error as error:
-        raise ValueError("not base64") from error
-    if not image:
-        raise ValueError("no bytes")
-    return image
+        if isinstance(value, LongValue):
+            start = value.spool.size
+            length = decode_base64(value.blocks(), value.spool.append, max_bytes=limit)
+            return LongValue(value.spool, start, length, is_file=True)
+        text = value.base64_text if isinstance(value, FormText) else value
+        image = bytearray()
+        decode_base64([text.encode()], image.extend, max_bytes=limit)
+        return bytes(image)
+    except AttributeError:  # a number, a list or an object
+        raise ValueError("not an image") from None
+    except ValueError as error:
+        raise field_error(f"The {info.field_name} field must be {IMAGE_FORMS}: {error}.") from error
 
 
 def _check_address(url: str, info: ValidationInfo, *, webhook: bool) -> None:
@@ -147,9 +153,9 @@ Guidance = Annotated[
 YesNo = Annotated[bool, Field(description="yes or no")]
 UnsupportedSwitch = Annotated[YesNo, AfterValidator(_unsupported)]
 Image = Annotated[
-    str | bytes,
+    str | bytes | LongValue,
     PlainValidator(_image, json_schema_input_type=str),
-    Field(description="an http or https URL, an image file as base64 text, or a base64 data: URI"),
+    Field(description=IMAGE_FORMS),
 ]
 
 # Null is removed before validation, so these validators never see it.

@@ -8,9 +8,10 @@ from uuid import uuid4
 
 from starlette.requests import Request
 
+from api.body.receiving.spool import LongValue
 from api.dialects.v3.schemas import GenerationBody
 from api.errors.api_error import FieldError, InvalidFieldsError, MalformedBodyError
-from api.jobs.submit import Uploads, input_images
+from api.jobs.submit import ImageContent, input_images
 from common.domain.generation import SEED_LIMIT, GenerationRequest
 from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance_prompt
 from common.domain.record import NewJob
@@ -48,10 +49,10 @@ def to_new_job(
     max_attempts: int,
     idempotency_key: str | None,
     request_digest: bytes | None,
-) -> tuple[NewJob, Uploads]:
-    """Return the job to record, and the image bytes to upload beforehand, by object key."""
+) -> tuple[NewJob, dict[str, ImageContent]]:
+    """Return the job to record, and the images to upload beforehand, by object key."""
     file_prefix = uuid4()
-    inputs, uploads = input_images(body.images, tenant_id, file_prefix)
+    inputs, images = input_images(body.images, tenant_id, file_prefix)
     new_job = NewJob(
         tenant_id=tenant_id,
         file_prefix=file_prefix,
@@ -66,7 +67,7 @@ def to_new_job(
         idempotency_key=idempotency_key,
         request_digest=request_digest,
     )
-    return new_job, uploads
+    return new_job, images
 
 
 def read_idempotency_key(request: Request) -> str | None:
@@ -97,8 +98,11 @@ def request_digest_of(endpoint: str, fields: dict[str, Any]) -> bytes:
     return hashlib.sha256(serialized.encode()).digest()
 
 
-def _digest_of_file(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+def _digest_of_file(content: bytes | LongValue) -> str:
+    digest = hashlib.sha256()
+    for block in content.raw_blocks() if isinstance(content, LongValue) else (content,):
+        digest.update(block)
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _is_visible(text: str) -> bool:

@@ -1,15 +1,15 @@
 """The five HTTP routes of the v3 dialect: inpaint, img2img, text2img, fetch and system_load."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from structlog.contextvars import bind_contextvars
 
-from api.auth.api_keys import AuthenticatedTenant, find_api_key
+from api.auth.authenticated_bodies import AuthenticatedBody
 from api.body.json_response import json_response, note_outcome
-from api.body.request_body import Fields, read_fields
 from api.dialects.v3.mapping import read_idempotency_key, request_digest_of, to_new_job
 from api.dialects.v3.openapi import document_route
 from api.dialects.v3.responses import job_body, not_found_body
@@ -21,7 +21,7 @@ from api.dialects.v3.schemas import (
     read_body,
 )
 from api.dialects.v3.validation import ValidationContext, model_choice_for
-from api.jobs.submit import submit
+from api.jobs.submit import Uploads, submit
 from api.jobs.wait import hanging_up
 from api.services import Services
 from common.postgres.repositories.jobs.read import read_job
@@ -72,7 +72,8 @@ async def text2img(request: Request) -> Response:
 async def fetch(request: Request, job_id: str) -> Response:
     """Show the state of a job; the body may repeat the fields of the original request."""
     services: Services = request.app.state.services
-    tenant, _ = await _authenticate(request, services)
+    async with _read_body(request, services) as sent:
+        tenant = sent.tenant
     number = _parse_job_id(job_id)
     if number is not None:
         async with services.database.direct(tenant.tenant_id) as connection:
@@ -87,7 +88,8 @@ async def fetch(request: Request, job_id: str) -> Response:
 async def system_load(request: Request) -> Response:
     """Show the number of the tenant's waiting jobs, and the seconds until a new job would start."""
     services: Services = request.app.state.services
-    tenant, _ = await _authenticate(request, services)
+    async with _read_body(request, services) as sent:
+        tenant = sent.tenant
     queues = services.catalogue.queues
     loads = [
         await services.eta_estimator.estimate_backlog(tenant.tenant_id, queue) for queue in queues
@@ -103,33 +105,37 @@ async def system_load(request: Request) -> Response:
 
 async def _generate(request: Request, kind: type[GenerationBody]) -> Response:
     services: Services = request.app.state.services
-    tenant, fields = await _authenticate(request, services)
-    rate_limit = await services.rate_limiter.take_token(tenant)
-    choice = model_choice_for(services.catalogue, tenant.limits, kind.endpoint)
-    model = choice.pick(fields.get("model_id"))
-    limit = services.settings.outbound.image_max_bytes
-    body = read_body(
-        kind, fields, ValidationContext(services.guard, limit, model, tenant.limits, choice)
-    )
-    key = read_idempotency_key(request)
-    new_job, uploads = to_new_job(
-        body,
-        model,
-        tenant_id=tenant.tenant_id,
-        max_attempts=services.settings.jobs.max_attempts,
-        idempotency_key=key,
-        request_digest=None if key is None else request_digest_of(kind.endpoint, fields),
-    )
-    view = await submit(services, tenant, new_job, uploads, hanging_up(request))
+    async with _read_body(request, services) as sent:
+        tenant, fields = sent.tenant, sent.fields
+        rate_limit = await services.rate_limiter.take_token(tenant)
+        choice = model_choice_for(services.catalogue, tenant.limits, kind.endpoint)
+        model = choice.pick(fields.get("model_id"))
+        limit = services.settings.outbound.image_max_bytes
+        context = ValidationContext(services.guard, limit, model, tenant.limits, choice)
+        body = await sent.run(lambda: read_body(kind, fields, context))
+        key = read_idempotency_key(request)
+        digest = None
+        if key is not None:
+            digest = await sent.run(lambda: request_digest_of(kind.endpoint, fields))
+        new_job, images = to_new_job(
+            body,
+            model,
+            tenant_id=tenant.tenant_id,
+            max_attempts=services.settings.jobs.max_attempts,
+            idempotency_key=key,
+            request_digest=digest,
+        )
+        uploads = Uploads(images, sent.close)
+        view = await submit(services, tenant, new_job, uploads, hanging_up(request))
     headers = None if rate_limit is None else rate_limit.headers
     return _respond(request, await job_body(services, view), headers)
 
 
-async def _authenticate(request: Request, services: Services) -> tuple[AuthenticatedTenant, Fields]:
-    fields = await read_fields(request, services.settings.gateway.max_body_bytes)
-    tenant = await services.api_keys.authenticate(find_api_key(request, fields))
-    bind_contextvars(tenant_id=tenant.tenant_id)
-    return tenant, fields
+@asynccontextmanager
+async def _read_body(request: Request, services: Services) -> AsyncIterator[AuthenticatedBody]:
+    async with services.body_reader.read(request) as sent:
+        bind_contextvars(tenant_id=sent.tenant.tenant_id)
+        yield sent
 
 
 def _parse_job_id(text: str) -> int | None:

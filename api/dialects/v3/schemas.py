@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from api.body.receiving.spool import LongValue
 from api.dialects.v3.fields import (
     Guidance,
     Height,
@@ -34,7 +35,7 @@ from api.dialects.v3.validation import WHOLE_SENTENCE, ValidationContext
 from api.errors.api_error import FieldError, InvalidFieldsError
 from common.domain.generation import Endpoint
 
-# Values by which v3 clients mean that a field is not set.
+# Values by which v3 clients mean that a field is not set, besides text of blanks only.
 NULLS = (None, "", "null", b"")
 
 
@@ -72,8 +73,8 @@ class GenerationBody(BaseModel):
         return 1.0
 
     @property
-    def images(self) -> dict[str, str | bytes]:
-        """The images of the request by field name, each as a URL or as bytes."""
+    def images(self) -> dict[str, str | bytes | LongValue]:
+        """The images of the request by field name, each as a URL or as content."""
         return {name: getattr(self, name) for name in self.image_fields}
 
     @property
@@ -134,11 +135,15 @@ def read_body(
         InvalidFieldsError: at least one field is invalid; the error names every invalid field and
             its valid values.
     """
-    present = {name: value for name, value in fields.items() if value not in NULLS}
+    present = {name: value for name, value in fields.items() if not _is_null(value)}
     try:
         return kind.model_validate(present, context=context)
     except ValidationError as error:
         raise InvalidFieldsError(_to_field_errors(kind, error)) from error
+
+
+def _is_null(value: Any) -> bool:
+    return value in NULLS or (isinstance(value, str) and value.isspace())
 
 
 def _to_field_errors(kind: type[GenerationBody], error: ValidationError) -> list[FieldError]:

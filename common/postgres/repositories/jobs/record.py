@@ -1,7 +1,7 @@
 """Record new jobs, at most one per idempotency key."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import bindparam, select
 
@@ -63,11 +63,26 @@ async def record_job(
         "request_digest": new.request_digest,
     }
     job_id = (await connection.execute(_RECORD_JOB, row)).scalar()
-    return await _find_earlier(connection, new) if job_id is None else JobRecorded(job_id)
+    if job_id is not None:
+        return JobRecorded(job_id)
+    return _to_outcome((await connection.execute(_FIND_EARLIER, _key_of(new))).first(), new)
 
 
-async def _find_earlier(connection: Executor, new: NewJob) -> JobRepeated | IdempotencyKeyTaken:
-    values = {"tenant_id": new.tenant_id, "idempotency_key": new.idempotency_key}
-    row = (await connection.execute(_FIND_EARLIER, values)).first()
+async def find_earlier_job(
+    connection: Executor, new: NewJob
+) -> JobRepeated | IdempotencyKeyTaken | None:
+    """Return the job that the tenant recorded earlier with the idempotency key of `new`, or None.
+
+    `record_job` decides: another request may record a job between the two calls.
+    """
+    row = (await connection.execute(_FIND_EARLIER, _key_of(new))).first()
+    return None if row is None else _to_outcome(row, new)
+
+
+def _key_of(new: NewJob) -> dict[str, Any]:
+    return {"tenant_id": new.tenant_id, "idempotency_key": new.idempotency_key}
+
+
+def _to_outcome(row: Any, new: NewJob) -> JobRepeated | IdempotencyKeyTaken:
     job = to_job_record(row)
     return JobRepeated(job) if row[-1] == new.request_digest else IdempotencyKeyTaken(job.id)

@@ -3,6 +3,7 @@ import base64
 from typing import Any
 
 import pytest
+from types_boto3_s3 import S3Client
 
 from common.settings import StorageSettings
 from tests.integration.api.gateways import IMAGE, Gateway, make_settings, open_gateway, prefix_of
@@ -125,6 +126,19 @@ async def test_a_repeated_upload_is_the_same_request(gateway: Gateway) -> None:
         )
         ids.add(response.json()["id"])
     assert len(ids) == 1
+
+
+async def test_a_repeated_upload_stores_nothing(
+    gateway: Gateway, bucket: StorageSettings, s3_client: S3Client
+) -> None:
+    await gateway.set_limits(max_queued=1)
+    sent = {**INPAINT_BODY, "init_image": "aGVsbG8=", "mask_image": "aGVsbG8="}
+    responses = [await gateway.post("inpaint", sent, **{"idempotency-key": "k"}) for _ in range(3)]
+    assert {response["id"] for response in responses} == {responses[0]["id"]}
+    other = await gateway.post("inpaint", {**sent, "seed": 5}, **{"idempotency-key": "k"})
+    assert set(other["message"]) == {"Idempotency-Key"}
+    stored = s3_client.list_objects_v2(Bucket=bucket.bucket)["Contents"]
+    assert len(stored) == 2
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b"])

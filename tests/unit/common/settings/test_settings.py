@@ -183,3 +183,9 @@ def test_a_lease_shorter_than_twice_its_interval_is_rejected(
     monkeypatch.setenv(variable, "31")
     with pytest.raises(ConfigurationError, match=f"at least twice {variable}: "):
         section()
+
+
+def test_the_budget_for_bodies_must_hold_bodies_of_the_largest_size() -> None:
+    assert GatewaySettings(max_body_bytes=100, body_budget_bytes=400)
+    with pytest.raises(ConfigurationError, match=r"at least 4 times INFILL_MAX_BODY_BYTES"):
+        GatewaySettings(max_body_bytes=100, body_budget_bytes=399)

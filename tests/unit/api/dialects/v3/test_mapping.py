@@ -1,16 +1,15 @@
 import pytest
 
-from api.body.request_body import read_fields
 from api.dialects.v3.mapping import request_digest_of
 from api.errors.api_error import MalformedBodyError
-from tests.support.requests import make_request
+from tests.support.bodies import parse_content
 
 LEVELS = 1000  # the fast parser takes 1,024 of them
 
 
 async def test_a_field_nested_too_deeply_for_a_digest_is_rejected() -> None:
     body = b'{"unknown": %s%s}' % (b"[" * LEVELS, b"]" * LEVELS)
-    fields = await read_fields(make_request(body), len(body))
+    fields = await parse_content(body)
     with pytest.raises(MalformedBodyError) as result:
         request_digest_of("inpaint", fields)
     assert result.value.message == "The JSON is nested too deeply."

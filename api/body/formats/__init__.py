@@ -1,0 +1,1 @@
+"""Parse received bodies: JSON, form-urlencoded and multipart."""

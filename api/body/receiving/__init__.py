@@ -1,0 +1,1 @@
+"""Receive request bodies within limits, before anything is built from them."""
