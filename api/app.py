@@ -18,6 +18,7 @@ from api.dialects.v1.dependencies import PREFIX as V1_PREFIX
 from api.dialects.v3 import routes as v3
 from api.dialects.v3.errors import render_error
 from api.documentation import page
+from api.documentation.document import DocumentedApp
 from api.errors.handlers import ErrorRenderers, add_error_handlers
 from api.errors.problem_details import render_problem
 from api.middleware import AccessLogMiddleware
@@ -75,7 +76,7 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
             yield
         log.info("gateway_stopped")
 
-    app = FastAPI(
+    app = DocumentedApp(
         title="Infill",
         version=version("infill"),
         summary="Self-hosted diffusion inpainting, compatible with the Stable Diffusion API v3.",
