@@ -27,7 +27,7 @@ TEXT2IMG_QUEUE = "standin"
 ADDRESS = "http://127.0.0.1:1/image.png"
 PARTS = ("--include-path-regex=^/admin/", "--exclude-path-regex=^/admin/")
 LEAST_CASES = 3000
-LEAST_JOBS = 20
+LEAST_JOBS = 300
 
 
 @pytest.fixture
@@ -51,7 +51,10 @@ async def create_objects(gateway: Gateway) -> None:
     for name in ("bob", "carol"):
         await new_key(gateway.services, name)
     headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-    await gateway.client.post("/admin/v1/plans", json={"name": "silver"}, headers=headers)
+    for name in ("silver", "gold"):
+        await gateway.client.post("/admin/v1/plans", json={"name": name}, headers=headers)
+    # On a plan of its own, whose limits no request changes.
+    await gateway.client.put("/admin/v1/tenants/alice/plan", json={"plan": "gold"}, headers=headers)
 
 
 async def run_schemathesis(port: int, report: Path, paths: str, key: str) -> tuple[str, Any]:
@@ -92,9 +95,12 @@ async def test_the_gateway_behaves_as_documented(settings: Settings, tmp_path: P
             )
         )
         jobs = await gateway.count_jobs()
+        metrics = (await gateway.client.get("/metrics")).text
     for output, report in done:
         assert report["exit_code"] == 0, output
         assert report["operations"]["tested"] == report["operations"]["selected"], output
     assert sum(report["test_cases"]["generated"] for _, report in done) >= LEAST_CASES
     # With fewer, most requests would have tested nothing but the rejection of their key.
     assert jobs >= LEAST_JOBS
+    for outcome in ("success", "failed"):
+        assert f'outcome="{outcome}",route="/api/v3/fetch/{{job_id}}"' in metrics
