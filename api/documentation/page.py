@@ -4,8 +4,7 @@ Operators type admin keys on this page, so it loads nothing from other servers a
 inline script: `api.browsers.security_headers` allows scripts and styles from the gateway alone.
 """
 
-from dataclasses import dataclass
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -42,29 +41,9 @@ _START: Final = """SwaggerUIBundle({
 """
 _MAX_AGE: Final = {"cache-control": "public, max-age=3600"}
 _JAVASCRIPT: Final = "text/javascript"
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A file of the package `fastapi_offline`, which contains the official build of Swagger UI."""
-
-    name: str
-    media_type: str
-
-    @property
-    def path(self) -> Path:
-        """The path of the installed file."""
-        with as_file(files("fastapi_offline") / "static" / self.name) as path:
-            return path
-
-
-ASSETS: Final = {
-    asset.name: asset
-    for asset in (
-        Asset("swagger-ui-bundle.js", _JAVASCRIPT),
-        Asset("swagger-ui.css", "text/css"),
-    )
-}
+# Of the official build of Swagger UI in the package `fastapi_offline`.
+_INSTALLED: Final = Path(str(files("fastapi_offline") / "static"))
+_MEDIA_TYPES: Final = {"swagger-ui-bundle.js": _JAVASCRIPT, "swagger-ui.css": "text/css"}
 
 router = APIRouter(prefix=PAGE_PATH, include_in_schema=False)
 
@@ -81,10 +60,10 @@ async def start_script() -> Response:
     return Response(_START, media_type=_JAVASCRIPT)
 
 
-async def _send_asset(request: Request) -> Response:
-    asset = ASSETS[request.url.path.rpartition("/")[2]]
-    return FileResponse(asset.path, media_type=asset.media_type, headers=_MAX_AGE)
+async def _send_file(request: Request) -> Response:
+    name = request.url.path.rpartition("/")[2]
+    return FileResponse(_INSTALLED / name, media_type=_MEDIA_TYPES[name], headers=_MAX_AGE)
 
 
-for _name in ASSETS:
-    router.get(f"/{_name}")(_send_asset)
+for _name in _MEDIA_TYPES:
+    router.get(f"/{_name}")(_send_file)

@@ -10,7 +10,9 @@ _META: Final = {"type": "object", "description": "the parameters of the generati
 _WEBHOOK_STATUS: Final = {"enum": ["", "pending", "delivered", "retrying", "exhausted"]}
 
 
-def _body(status: str, description: str, properties: dict[str, Any], *optional: str) -> Any:
+def _body(
+    status: str, description: str, properties: dict[str, Any], *optional: str
+) -> dict[str, Any]:
     return {
         "type": "object",
         "description": description,
