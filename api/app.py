@@ -7,15 +7,18 @@ from typing import Final
 
 import structlog
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from api import health
 from api.admin import routes as admin
 from api.admin.dependencies import PREFIX as ADMIN_PREFIX
+from api.browsers.cors import TenantCorsMiddleware
+from api.browsers.security_headers import SecurityHeadersMiddleware
 from api.dialects.v1 import jobs, webhook_keys, webhooks
 from api.dialects.v1.dependencies import PREFIX as V1_PREFIX
 from api.dialects.v3 import routes as v3
 from api.dialects.v3.errors import render_error
+from api.documentation import page
+from api.documentation.document import DocumentedApp
 from api.errors.handlers import ErrorRenderers, add_error_handlers
 from api.errors.problem_details import render_problem
 from api.middleware import AccessLogMiddleware
@@ -26,6 +29,7 @@ from common.runtime.logging import configure_logging
 from common.settings import Settings
 from common.settings.catalogue import Catalogue, load_catalogue
 
+V3_PREFIX: Final = v3.router.prefix
 RENDERERS: Final = ErrorRenderers(
     {V1_PREFIX: render_problem, ADMIN_PREFIX: render_problem}, default=render_error
 )
@@ -72,11 +76,14 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
             yield
         log.info("gateway_stopped")
 
-    app = FastAPI(
+    app = DocumentedApp(
         title="Infill",
         version=version("infill"),
         summary="Self-hosted diffusion inpainting, compatible with the Stable Diffusion API v3.",
         lifespan=lifespan,
+        # These pages of FastAPI's load their scripts from another server.
+        docs_url=None,
+        redoc_url=None,
         # A redirect would name the host of the request, which is wrong behind a proxy.
         redirect_slashes=False,
     )
@@ -84,16 +91,11 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
     # of the documentation, because routes are tried in order.
     app.router.routes[:0] = [
         route
-        for part in (v3, webhooks, jobs, health, webhook_keys, admin)
+        for part in (v3, webhooks, jobs, health, webhook_keys, admin, page)
         for route in part.router.routes
     ]
     app.add_middleware(AccessLogMiddleware, render_error=RENDERERS.render)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=["*"],
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy"],
-    )
+    app.add_middleware(TenantCorsMiddleware, prefixes=(f"{V3_PREFIX}/", f"{V1_PREFIX}/"))
+    app.add_middleware(SecurityHeadersMiddleware)
     add_error_handlers(app, RENDERERS)
     return app

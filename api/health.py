@@ -1,12 +1,14 @@
 """Liveness, readiness and metrics endpoints of the gateway."""
 
 import asyncio
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 from sqlalchemy import literal, select
+from starlette.responses import PlainTextResponse
 
 from api.body.json_response import json_response
 from api.services import Services
@@ -18,13 +20,32 @@ SELECT_ONE: Final = select(literal(1).label("one"))
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz")
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Response body: the process is alive."""
+
+    status: Literal["ok"]
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Response body: the state of the gateway, and of the servers that it needs."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    database: Literal["ok", "unavailable"]
+    redis: Literal["ok", "unavailable"]
+
+
+_NOT_READY: Final = {"model": Readiness, "description": "Postgres is down"}
+
+
+@router.get("/healthz", response_model=Health)
 async def healthz() -> Response:
     """Respond with 200 as long as the process is alive."""
     return json_response({"status": "ok"})
 
 
-@router.get("/readyz")
+@router.get("/readyz", response_model=Readiness, responses={503: _NOT_READY})
 async def readyz(request: Request) -> Response:
     """Respond with 503 if Postgres is down, else 200; report `degraded` if only Redis is down."""
     services: Services = request.app.state.services
@@ -35,7 +56,7 @@ async def readyz(request: Request) -> Response:
     return json_response({"status": "ok" if redis == "ok" else "degraded", **parts})
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics() -> Response:
     """Return the metrics of this process in the Prometheus text format."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

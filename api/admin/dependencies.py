@@ -15,7 +15,7 @@ from common.operations.audit import Operator
 from common.postgres.database import Database
 
 PREFIX: Final = "/admin/v1"
-_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="admin key", description="`adm_…`")
+_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="admin_key", description="`adm_…`")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
 from api.admin.dependencies import PREFIX, CurrentOperator, json_body
+from api.admin.fields import WholeNumber
 from api.body.json_documents import JsonDocument
 from api.body.json_response import json_result
 from api.body.query_parameters import Id, PageParameters
@@ -22,7 +23,7 @@ router = APIRouter(prefix=PREFIX, tags=["admin: jobs"])
 class Priority(JsonDocument):
     """Request body: a job's new priority among its tenant's jobs; the highest is claimed first."""
 
-    priority: int = Field(
+    priority: WholeNumber = Field(
         json_schema_extra={"minimum": LOWEST_PRIORITY, "maximum": HIGHEST_PRIORITY}
     )
 

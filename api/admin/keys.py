@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import AwareDatetime, Field
 
 from api.admin.dependencies import PREFIX, CurrentOperator, json_body
+from api.admin.fields import Name, PathName
 from api.body.json_documents import JsonDocument
 from api.body.json_response import json_result
 from api.body.query_parameters import Id, Paged
@@ -20,7 +21,7 @@ router = APIRouter(prefix=PREFIX, tags=["admin: keys"])
 class NewKey(JsonDocument):
     """Request body: name and expiry of a new key; without an expiry, it is valid until revoked."""
 
-    name: str
+    name: Name
     expires_at: AwareDatetime | None = Field(None, examples=["2027-01-31T00:00:00Z"])
 
 
@@ -28,7 +29,7 @@ NewKeyBody = Annotated[NewKey, Depends(json_body(NewKey))]
 
 
 @router.get("/tenants/{tenant}/keys", response_model=Listed[KeyRecord], **document_route())
-async def list_keys(context: CurrentOperator, tenant: str, query: Paged) -> Response:
+async def list_keys(context: CurrentOperator, tenant: PathName, query: Paged) -> Response:
     """List a tenant's API keys, including revoked ones."""
     return json_result(await api_keys.list_keys(context.database, tenant, query.page))
 
@@ -39,7 +40,7 @@ async def list_keys(context: CurrentOperator, tenant: str, query: Paged) -> Resp
     response_model=api_keys.IssuedKey,
     **document_route(body=NewKey),
 )
-async def issue_key(context: CurrentOperator, tenant: str, new: NewKeyBody) -> Response:
+async def issue_key(context: CurrentOperator, tenant: PathName, new: NewKeyBody) -> Response:
     """Create an API key; the key is shown in this response only."""
     issued = await api_keys.issue_key(
         context.database,
@@ -53,7 +54,7 @@ async def issue_key(context: CurrentOperator, tenant: str, new: NewKeyBody) -> R
 
 
 @router.delete("/tenants/{tenant}/keys/{key_id}", response_model=KeyRecord, **document_route())
-async def revoke_key(context: CurrentOperator, tenant: str, key_id: Id) -> Response:
+async def revoke_key(context: CurrentOperator, tenant: PathName, key_id: Id) -> Response:
     """Revoke an API key; gateways cache keys and may accept it for a few more seconds."""
     revoked = await api_keys.revoke_key(context.database, context.operator, tenant, key_id)
     return json_result(revoked)

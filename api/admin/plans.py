@@ -1,11 +1,12 @@
 """Admin routes for plans."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
 from api.admin.dependencies import PREFIX, CurrentOperator, json_body
+from api.admin.fields import LimitsObject, Name, PathName
 from api.body.json_documents import JsonDocument
 from api.body.json_response import json_result
 from api.body.query_parameters import Paged
@@ -20,14 +21,14 @@ router = APIRouter(prefix=f"{PREFIX}/plans", tags=["admin: plans"])
 class NewPlan(JsonDocument):
     """Request body: the name and the limits of a new plan; an omitted limit does not apply."""
 
-    name: str
-    limits: dict[str, Any] = Field({}, examples=[{"requests_per_minute": 600, "max_running": 4}])
+    name: Name
+    limits: LimitsObject = Field({}, examples=[{"requests_per_minute": 600, "max_running": 4}])
 
 
 class LimitsOfPlan(JsonDocument):
     """Request body: the limits that replace the limits of a plan."""
 
-    limits: dict[str, Any] = Field(examples=[{"requests_per_minute": 600, "max_running": 4}])
+    limits: LimitsObject = Field(examples=[{"requests_per_minute": 600, "max_running": 4}])
 
 
 @router.get("", response_model=Listed[PlanRecord], **document_route())
@@ -46,7 +47,7 @@ async def create_plan(
 
 
 @router.get("/{plan}", response_model=PlanRecord, **document_route())
-async def show_plan(context: CurrentOperator, plan: str) -> Response:
+async def show_plan(context: CurrentOperator, plan: PathName) -> Response:
     """Show a plan."""
     return json_result(await plans.show_plan(context.database, plan))
 
@@ -54,7 +55,7 @@ async def show_plan(context: CurrentOperator, plan: str) -> Response:
 @router.put("/{plan}/limits", response_model=PlanRecord, **document_route(409, body=LimitsOfPlan))
 async def set_plan_limits(
     context: CurrentOperator,
-    plan: str,
+    plan: PathName,
     change: Annotated[LimitsOfPlan, Depends(json_body(LimitsOfPlan))],
 ) -> Response:
     """Replace the limits of a plan; they apply to all tenants on the plan at once."""
@@ -63,7 +64,7 @@ async def set_plan_limits(
 
 
 @router.delete("/{plan}", status_code=204, **document_route(409))
-async def delete_plan(context: CurrentOperator, plan: str) -> Response:
+async def delete_plan(context: CurrentOperator, plan: PathName) -> Response:
     """Delete a plan; it must not have any tenants."""
     await plans.delete_plan(context.database, context.operator, plan)
     return Response(status_code=204)

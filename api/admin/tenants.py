@@ -1,11 +1,12 @@
 """Admin routes for tenants."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
 from api.admin.dependencies import PREFIX, CurrentOperator, json_body
+from api.admin.fields import LimitsObject, Name, PathName
 from api.body.json_documents import JsonDocument
 from api.body.json_response import json_result
 from api.body.query_parameters import Paged
@@ -20,20 +21,20 @@ router = APIRouter(prefix=f"{PREFIX}/tenants", tags=["admin: tenants"])
 class NewTenant(JsonDocument):
     """Request body: the name and the plan of a new tenant."""
 
-    name: str
-    plan: str = DEFAULT_PLAN
+    name: Name
+    plan: Name = DEFAULT_PLAN
 
 
 class PlanOfTenant(JsonDocument):
     """Request body: the plan to move a tenant to."""
 
-    plan: str
+    plan: Name
 
 
 class LimitsOfTenant(JsonDocument):
     """Request body: a tenant's own limits; each overrides the same limit of the tenant's plan."""
 
-    limits: dict[str, Any] = Field(examples=[{"max_running": 8, "weight": 2}])
+    limits: LimitsObject = Field(examples=[{"max_running": 8, "weight": 2}])
 
 
 @router.get("", response_model=Listed[TenantRecord], **document_route())
@@ -56,7 +57,7 @@ async def create_tenant(
 
 
 @router.get("/{tenant}", response_model=tenants.TenantView, **document_route())
-async def show_tenant(context: CurrentOperator, tenant: str) -> Response:
+async def show_tenant(context: CurrentOperator, tenant: PathName) -> Response:
     """Show a tenant with its effective limits: the plan's limits, overridden by its own."""
     return json_result(await tenants.show_tenant(context.database, tenant))
 
@@ -66,7 +67,7 @@ async def show_tenant(context: CurrentOperator, tenant: str) -> Response:
 )
 async def set_tenant_plan(
     context: CurrentOperator,
-    tenant: str,
+    tenant: PathName,
     change: Annotated[PlanOfTenant, Depends(json_body(PlanOfTenant))],
 ) -> Response:
     """Move a tenant to another plan, whose limits apply at once."""
@@ -79,7 +80,7 @@ async def set_tenant_plan(
 )
 async def set_tenant_limits(
     context: CurrentOperator,
-    tenant: str,
+    tenant: PathName,
     change: Annotated[LimitsOfTenant, Depends(json_body(LimitsOfTenant))],
 ) -> Response:
     """Replace the tenant's own limits; an empty object removes all of them."""
@@ -90,21 +91,21 @@ async def set_tenant_limits(
 
 
 @router.post("/{tenant}/disable", response_model=TenantRecord, **document_route(409))
-async def disable_tenant(context: CurrentOperator, tenant: str) -> Response:
+async def disable_tenant(context: CurrentOperator, tenant: PathName) -> Response:
     """Disable a tenant: its keys are rejected, and its waiting jobs are not started."""
     changed = await tenants.disable_tenant(context.database, context.operator, tenant)
     return json_result(changed)
 
 
 @router.post("/{tenant}/enable", response_model=TenantRecord, **document_route(409))
-async def enable_tenant(context: CurrentOperator, tenant: str) -> Response:
+async def enable_tenant(context: CurrentOperator, tenant: PathName) -> Response:
     """Enable a disabled tenant: its keys work again, and its waiting jobs are started again."""
     changed = await tenants.enable_tenant(context.database, context.operator, tenant)
     return json_result(changed)
 
 
 @router.delete("/{tenant}", status_code=202, response_model=TenantRecord, **document_route(409))
-async def delete_tenant(context: CurrentOperator, tenant: str) -> Response:
+async def delete_tenant(context: CurrentOperator, tenant: PathName) -> Response:
     """Disable a tenant permanently; its data is erased as soon as none of its jobs is running."""
     changed = await tenants.delete_tenant(context.database, context.operator, tenant)
     return json_result(changed, status=202)

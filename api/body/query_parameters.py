@@ -20,7 +20,11 @@ class PageParameters(Parameters):
     """Query parameters of a list: the page size, and the cursor at which the page starts."""
 
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=LARGEST_LIMIT, description="entries per page")
-    cursor: str | None = Field(None, description="`next_cursor` of the previous page")
+    cursor: str | None = Field(
+        None,
+        description="`next_cursor` of the previous page",
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"},
+    )
 
     @property
     def page(self) -> Page:

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from api.body.json_documents import JsonDocument
+from api.documentation.headers import ERROR_HEADERS
 from api.errors.problem_details import MEDIA_TYPE, TITLES
 
 _FIELD_ERROR: Final = {
@@ -32,6 +33,11 @@ _PROBLEM: Final = {
         "errors": {"type": "array", "items": _FIELD_ERROR},
     },
 }
+_PROBLEM_REFERENCE: Final = {
+    "$ref": "#/components/schemas/Problem",
+    # `api.documentation.document` moves it to the components.
+    "$defs": {"Problem": _PROBLEM},
+}
 # Statuses that any route can respond with; `document_route` adds the others of one route.
 _OF_EVERY_ROUTE: Final = (401, 404, 422, 503)
 _OF_A_BODY: Final = (400, 413, 415)
@@ -47,14 +53,23 @@ def document_route(
     """
     of_body = () if body is None else _OF_A_BODY
     responses: dict[int, Any] = {
-        status: {"description": TITLES[status], "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}
+        status: _document_problem(status)
         for status in sorted({*_OF_EVERY_ROUTE, *of_body, *statuses})
     }
     if media_type is not None:
         responses[200] = {"content": {media_type: {"schema": {"type": "string"}}}}
     documentation: dict[str, Any] = {"responses": responses}
     if body is not None:
-        content = {"application/json": {"schema": body.model_json_schema()}}
+        schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
+        content = {"application/json": {"schema": schema}}
         required = any(field.is_required() for field in body.model_fields.values())
         documentation["openapi_extra"] = {"requestBody": {"required": required, "content": content}}
     return documentation
+
+
+def _document_problem(status: int) -> dict[str, Any]:
+    return {
+        "description": TITLES[status],
+        "headers": ERROR_HEADERS.get(status, {}),
+        "content": {MEDIA_TYPE: {"schema": _PROBLEM_REFERENCE}},
+    }

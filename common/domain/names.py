@@ -5,7 +5,8 @@ from typing import Final
 
 from common.domain.errors import InvalidNameError
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_NAME: Final = re.compile(NAME_PATTERN)
 
 
 def is_name(text: str) -> bool:

@@ -16,7 +16,7 @@ from api.limits.headers import RateLimitSnapshot
 from api.services import Services
 
 PREFIX: Final = "/api/v1"
-_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="API key", description="`inf_…`")
+_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="api_key", description="`inf_…`")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Route that publishes the public keys with which receivers verify webhook signatures."""
 
+from dataclasses import dataclass
+
 from fastapi import APIRouter, Request, Response
 
 from api.body.json_response import json_response
@@ -11,7 +13,23 @@ from common.standard_webhooks.keys import key_id, public_key
 router = APIRouter(tags=["webhooks"])
 
 
-def published_keys(settings: WebhookSettings) -> list[dict[str, str]]:
+@dataclass(frozen=True, slots=True)
+class PublishedKey:
+    """A public key of the installation, its algorithm, and the `kid` that signatures name."""
+
+    kid: str
+    alg: str
+    public_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedKeys:
+    """Response body: the public keys of the installation."""
+
+    keys: list[PublishedKey]
+
+
+def published_keys(settings: WebhookSettings) -> list[PublishedKey]:
     """Return the installation's public keys; the list is empty if only `v1` signatures are used.
 
     Raises:
@@ -20,10 +38,10 @@ def published_keys(settings: WebhookSettings) -> list[dict[str, str]]:
     key = load_installation_key(settings)
     if key is None:
         return []
-    return [{"kid": key_id(key), "alg": "ed25519", "public_key": public_key(key)}]
+    return [PublishedKey(key_id(key), "ed25519", public_key(key))]
 
 
-@router.get("/.well-known/infill-webhook-keys")
+@router.get("/.well-known/infill-webhook-keys", response_model=PublishedKeys)
 async def webhook_keys(request: Request) -> Response:
     """Return the public keys with which receivers verify `v1a` signatures."""
     services: Services = request.app.state.services

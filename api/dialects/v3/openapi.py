@@ -3,7 +3,9 @@
 from typing import Any, Final
 
 from api.dialects.v3.errors import error_body
+from api.dialects.v3.response_schemas import JOB, LOAD_OR_ERROR, one_of
 from api.dialects.v3.schemas import GenerationBody, ImageToImageBody, InpaintBody, TextToImageBody
+from api.documentation.headers import ERROR_HEADERS
 from api.jobs.eta import TIP
 from common.dialects.v3 import failed_body
 
@@ -131,15 +133,22 @@ RESPONSES: Final[dict[str, dict[str, Any]]] = {
     "fetch": {**_JOB_RESPONSES, "not found": failed_body(0, "Request not found"), **_BAD_KEY},
     "system_load": {"load": {"queue_num": 3, "queue_time": 6, "status": "ok"}, **_BAD_KEY},
 }
-_HEADERS: Final = {
-    "Retry-After": "Seconds after which to try again, if a limit rejected the request.",
-    "RateLimit-Policy": 'What is allowed, such as `"requests";q=60;w=60`: 60 in 60 seconds.',
-    "RateLimit": 'What is left of it, such as `"requests";r=12;t=1`: 12, and more in a second.',
-}
 _CODES: Final = {
     413: "The body is too large.",
     415: "The content type is none of the three above.",
     503: "Postgres or the image store cannot be reached; see Retry-After.",
+}
+
+
+# A key in the body needs no security scheme.
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"api_key": []}, {}]
+
+
+# Numbers and switches as text; empty text and `null` mean that the field is not set.
+_TEXT_PATTERNS: Final[dict[Any, str]] = {
+    "boolean": r"^\s*([Yy][Ee][Ss]|[Nn][Oo]|[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|1|0|null|)\s*$",
+    "integer": r"^\s*(-?[0-9]+|null|)\s*$",
+    "number": r"^\s*(-?[0-9]+(\.[0-9]+)?|null|)\s*$",
 }
 
 
@@ -148,27 +157,51 @@ def _schema(name: str) -> dict[str, Any]:
     if name in BODIES:
         schema = BODIES[name].model_json_schema()
     key = {"type": "string", "description": "API key"}
-    return {**schema, "properties": {"key": key, **schema.get("properties", {})}}
+    required = schema.get("required", ())
+    fields = {
+        field: _as_clients_send_it(rules, is_required=field in required)
+        for field, rules in schema.get("properties", {}).items()
+    }
+    return {**schema, "properties": {"key": key, **fields}}
+
+
+def _as_clients_send_it(rules: dict[str, Any], *, is_required: bool) -> dict[str, Any]:
+    """Return the schema of a field that may also be sent as text, and as null if it is optional."""
+    if "anyOf" in rules:
+        if {"type": "string"} in rules["anyOf"]:
+            return rules
+        kinds = [_as_clients_send_it(kind, is_required=True) for kind in rules["anyOf"]]
+        return {**rules, "anyOf": kinds}
+    kind = rules.get("type")
+    types = [kind, *(("string",) if kind in _TEXT_PATTERNS else ())]
+    types += [] if is_required else ["null"]
+    pattern = {"pattern": _TEXT_PATTERNS[kind]} if kind in _TEXT_PATTERNS else {}
+    return {**rules, **pattern, "type": types if len(types) > 1 else kind}
 
 
 def _headers(name: str) -> dict[str, Any]:
-    """Return the OpenAPI entry for rate limit headers; empty for routes that do not create jobs."""
-    if name not in BODIES:
-        return {}
+    """Return the rate limit headers; only routes that create jobs respond with them."""
+    return ERROR_HEADERS[429] if name in BODIES else {}
+
+
+def _document_error(code: int) -> dict[str, Any]:
     return {
-        header: {"description": text, "schema": {"type": "string"}}
-        for header, text in _HEADERS.items()
+        "description": _CODES[code],
+        "headers": ERROR_HEADERS.get(code, {}),
+        "content": {"application/json": {"schema": one_of("V3Error")}},
     }
 
 
 def document_route(name: str) -> dict[str, Any]:
     """Return the OpenAPI documentation of a v3 route, as keyword arguments for its decorator."""
     body = {"schema": _schema(name), "example": REQUESTS[name]}
+    schema = one_of(*(LOAD_OR_ERROR if name == "system_load" else JOB))
     examples = {title: {"value": value} for title, value in RESPONSES[name].items()}
     return {
         "openapi_extra": {
+            "security": _SECURITY,
             "requestBody": {
-                "required": True,
+                "required": name in BODIES,
                 "content": {
                     "application/json": body,
                     "application/x-www-form-urlencoded": body,
@@ -180,8 +213,8 @@ def document_route(name: str) -> dict[str, Any]:
             200: {
                 "description": "The result; its `status` says which kind it is.",
                 "headers": _headers(name),
-                "content": {"application/json": {"examples": examples}},
+                "content": {"application/json": {"schema": schema, "examples": examples}},
             },
-            **{code: {"description": text} for code, text in _CODES.items()},
+            **{code: _document_error(code) for code in _CODES},
         },
     }

@@ -51,8 +51,9 @@ def test_every_body_has_a_schema_and_every_route_an_authentication(
     described: dict[str, Any],
 ) -> None:
     for name, operation in operations(described):
-        key = "admin key" if name.split()[1].startswith(ADMIN_PREFIX) else "API key"
-        assert operation["security"] == [{key: []}], name
+        is_admin = name.split()[1].startswith(ADMIN_PREFIX)
+        keys = ["admin_key"] if is_admin else ["api_key", "api_key_header"]
+        assert operation["security"] == [{key: []} for key in keys], name
         if "requestBody" in operation:
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             assert schema["additionalProperties"] is False, name

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 
 from api.dialects.v3.openapi import BODIES, REQUESTS, RESPONSES, document_route
 from tests.unit.api.dialects.v3.test_schemas import read
@@ -51,13 +52,57 @@ def test_the_schema_has_the_limits_of_every_field() -> None:
     assert kept["strength"] == {"exclusiveMinimum": 0, "maximum": 1}
     assert kept["mask_grow"] == {"minimum": -64, "maximum": 64}
     assert kept["mask_blur"] == {"minimum": 0, "maximum": 64}
-    assert fields["mask_padding"]["anyOf"][0] == {"type": "integer", "minimum": 0, "maximum": 256}
+    padding = fields["mask_padding"]["anyOf"][0]
+    assert (padding["minimum"], padding["maximum"]) == (0, 256)
     assert "DPM++ 2M Karras" in fields["scheduler"]["description"]
-    assert fields["seed"]["anyOf"][0] == {
-        "type": "integer",
-        "minimum": 0,
-        "exclusiveMaximum": 2**32,
-    }
+    seed = fields["seed"]["anyOf"][0]
+    assert (seed["minimum"], seed["exclusiveMaximum"]) == (0, 2**32)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "is_valid"),
+    [
+        ("width", 512, True),
+        ("width", "512", True),
+        ("width", None, True),
+        ("width", "", True),
+        ("width", 513, False),
+        ("width", "wide", False),
+        ("guidance_scale", "7.5", True),
+        ("guidance_scale", 21, False),
+        ("safety_checker", "no", True),
+        ("safety_checker", "Yes", True),
+        ("safety_checker", False, True),
+        ("safety_checker", "maybe", False),
+        ("seed", "17", True),
+        ("seed", None, True),
+        ("seed", -2, False),
+        ("track_id", "order 17", True),
+        ("track_id", 17, True),
+        ("prompt", None, False),
+        ("prompt", "", False),
+    ],
+)
+def test_fields_are_documented_as_clients_send_them(
+    field: str,
+    value: object,
+    is_valid: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    body = document_route("inpaint")["openapi_extra"]["requestBody"]["content"]
+    schema = body["application/json"]["schema"]
+    assert Draft202012Validator(schema).is_valid({**REQUESTS["inpaint"], field: value}) is is_valid
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_the_examples_match_their_schemas(name: str) -> None:
+    documented = document_route(name)
+    request = documented["openapi_extra"]["requestBody"]["content"]["application/json"]
+    Draft202012Validator(request["schema"]).validate(request["example"])
+    response = documented["responses"][200]["content"]["application/json"]
+    # In the document, the definitions are components.
+    schema = json.loads(json.dumps(response["schema"]).replace("#/components/schemas", "#/$defs"))
+    for example in response["examples"].values():
+        Draft202012Validator(schema).validate(example["value"])
 
 
 @pytest.mark.parametrize("name", BODIES)

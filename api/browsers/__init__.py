@@ -1,0 +1,1 @@
+"""What browsers need: security headers, and CORS for the APIs of tenants."""
