@@ -54,7 +54,11 @@ class PermanentError(InfillError):
 
 
 class AddressNotAllowedError(PermanentError):
-    """The outbound guard rejected an address; the reason is only in `detail`, for the log."""
+    """The outbound guard rejected a URL.
+
+    The message names what is wrong with the URL's text. If the reason would reveal something about
+    the network of this service, it is only in `detail`, for the log.
+    """
 
     code = "address_not_allowed"
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from httpcore2 import default_ssl_context
 
-from common.domain.errors import FetchFailedError, FetchRejectedError
+from common.domain.errors import AddressNotAllowedError, FetchFailedError, FetchRejectedError
 from common.outbound.connector import Connector
 from common.outbound.errors import ExchangeError, Reason
 from common.outbound.exchange import HttpResponse, send_request
@@ -99,8 +99,7 @@ class Guard:
                     location = response.headers.get("location")
                     if response.status not in REDIRECTS or location is None:
                         return await self._read_image(response)
-                    target = resolve_redirect(target, location)
-                    self._rules.check(target, webhook=False)
+                    target = self._follow(target, location)
         raise FetchRejectedError(
             f"{FETCH}: more than {MAX_REDIRECTS} redirects; send the URL they lead to"
         )
@@ -148,6 +147,16 @@ class Guard:
         context.set_alpn_protocols(["http/1.1"])
         context.hostname_checks_common_name = False  # subject alternative names only, as browsers
         return context
+
+    def _follow(self, target: Target, location: str) -> Target:
+        try:
+            following = resolve_redirect(target, location)
+            self._rules.check(following, webhook=False)
+        except AddressNotAllowedError as error:
+            raise AddressNotAllowedError(
+                f"after a redirect: {error.message}", detail=error.detail
+            ) from error
+        return following
 
     async def _read_image(self, response: HttpResponse) -> bytes:
         if response.status in range(500, 600):

@@ -116,10 +116,8 @@ async def test_all_internal_addresses_are_rejected_with_the_same_message(
         "http://127.0.0.2/hook",
         "http://[::1]/hook",
         "http://169.254.169.254/latest/meta-data",
-        "http://localhost/hook",
-        "http://user@example.com/",
-        "ftp://example.com/",
-        "",
+        "http://x.localhost/hook",
+        "http://redis.default.svc.cluster.local/",
     ):
         code, result = await webhooks.ask("POST", "test", {"url": url})
         assert code == 422
