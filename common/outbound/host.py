@@ -32,13 +32,19 @@ def parse_host(text: str) -> tuple[str, Address | None]:
     if _NUMBER.fullmatch(labels[-1]):
         # Parsed from the original text: an address that needs normalization is an evasion attempt.
         return _parse_literal(IPv4Address, text, "192.0.2.1")
-    matching = all(map(_LABEL.fullmatch, labels)) and _LAST_LABEL.fullmatch(labels[-1])
-    if len(name) > MAX_NAME or not matching:
-        raise ValueError("the URL has no valid host name")
-    for label in labels:
-        if label.startswith(_PREFIX):
-            _check_encoded(label)
+    _check_name(name, labels)
     return name, None
+
+
+def parse_name(text: str) -> str:
+    """Return a host name in lower-case ASCII without a trailing dot.
+
+    Raises:
+        ValueError: the text is not a host name.
+    """
+    name = to_ascii_name(text)
+    _check_name(name, name.split("."))
+    return name
 
 
 def to_ascii_name(text: str) -> str:
@@ -59,6 +65,15 @@ def to_ascii_name(text: str) -> str:
         return ".".join(map(_encode_label, labels)).removesuffix(".")
     except ValueError as error:
         raise ValueError("the host name has characters that no name can have") from error
+
+
+def _check_name(name: str, labels: list[str]) -> None:
+    matching = all(map(_LABEL.fullmatch, labels)) and _LAST_LABEL.fullmatch(labels[-1])
+    if len(name) > MAX_NAME or not matching:
+        raise ValueError("the URL has no valid host name")
+    for label in labels:
+        if label.startswith(_PREFIX):
+            _check_encoded(label)
 
 
 def _parse_literal(

@@ -5,7 +5,7 @@ from typing import Final, Self
 
 from common.domain.errors import ConfigurationError
 from common.outbound.address import AddressRules
-from common.outbound.host import to_ascii_name
+from common.outbound.host import parse_name
 from common.outbound.url import DEFAULT_PORTS, Target, invalid_url_error, not_allowed_error
 from common.settings import OutboundSettings
 
@@ -35,9 +35,11 @@ class Rules:
             ConfigurationError: a denied host is not a host name.
         """
         try:
-            denied = frozenset(to_ascii_name(host) for host in settings.denied_hosts)
+            denied = frozenset(map(parse_name, settings.denied_hosts))
         except ValueError as error:
-            raise ConfigurationError(f"INFILL_OUTBOUND_DENIED_HOSTS: {error}") from error
+            raise ConfigurationError(
+                f"INFILL_OUTBOUND_DENIED_HOSTS: each entry must be a host name: {error}"
+            ) from error
         return cls(
             addresses=AddressRules(settings.allowed_networks, settings.denied_networks),
             ports=settings.allowed_ports.union(DEFAULT_PORTS.values()),
