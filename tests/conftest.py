@@ -133,8 +133,8 @@ def s3_client(servers: Servers) -> S3Client:
         "s3",
         endpoint_url=settings.endpoint_url,
         region_name=settings.region,
-        aws_access_key_id=settings.access_key_id,
-        aws_secret_access_key=settings.secret_access_key.get_secret_value(),
+        aws_access_key_id=servers.s3.access_key_id,
+        aws_secret_access_key=servers.s3.secret_access_key,
         config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
     )
 

@@ -3,11 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.admin.dependencies import PREFIX, CurrentOperator, json_body
 from api.admin.fields import Name, PathName
-from api.body.json_documents import JsonDocument
+from api.body.json_documents import JsonDocument, UtcTime
 from api.body.json_response import json_result
 from api.body.query_parameters import Id, Paged
 from api.errors.openapi import document_route
@@ -22,7 +22,7 @@ class NewKey(JsonDocument):
     """Request body: name and expiry of a new key; without an expiry, it is valid until revoked."""
 
     name: Name
-    expires_at: AwareDatetime | None = Field(None, examples=["2027-01-31T00:00:00Z"])
+    expires_at: UtcTime | None = Field(None, examples=["2027-01-31T00:00:00Z"])
 
 
 NewKeyBody = Annotated[NewKey, Depends(json_body(NewKey))]

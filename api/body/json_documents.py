@@ -1,10 +1,12 @@
 """JSON request bodies of the native API and the admin API, parsed after authentication."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
 
 from api.body.receiving.headers import BodyFormat
 from api.body.receiving.receive import stream_body
@@ -20,6 +22,19 @@ from api.errors.api_error import (
 )
 
 MAX_BYTES: Final = 100_000
+
+
+def _to_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError(
+            "datetime_range", "must be in the years 1 to 9999 in UTC"
+        ) from error
+
+
+# A date and time with a time zone, converted to UTC, in which it can leave the calendar.
+UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 
 class JsonDocument(BaseModel):

@@ -14,7 +14,7 @@ InfillError
 │   ├── NotFoundError             nothing has that name or id
 │   └── ConflictError             the change conflicts with the current state
 ├── TransientError              a retry may succeed
-│   ├── FetchFailedError          DNS, connection, time-out or a 5xx response
+│   ├── FetchFailedError          DNS, connection, time-out, a 5xx response or "not now"
 │   ├── StorageUnavailableError   the object store failed
 │   ├── DecodingFailedError       the process that decodes an image died or hung
 │   ├── GenerationError           the engine failed on this job
@@ -54,13 +54,17 @@ class PermanentError(InfillError):
 
 
 class AddressNotAllowedError(PermanentError):
-    """The outbound guard rejected an address; the reason is only in `detail`, for the log."""
+    """The outbound guard rejected a URL.
+
+    The message names what is wrong with the URL's text. If the reason would reveal something about
+    the network of this service, it is only in `detail`, for the log.
+    """
 
     code = "address_not_allowed"
 
 
 class FetchRejectedError(PermanentError):
-    """An image's server sent an unusable response: 4xx, too large, or too many redirects."""
+    """An image's server sent an unusable response: 404, too large, or too many redirects."""
 
     code = "fetch_rejected"
 
@@ -140,16 +144,20 @@ class TransientError(InfillError):
 
 
 class FetchFailedError(TransientError):
-    """An outbound request failed: DNS error, connection error, time-out or HTTP 5xx.
+    """An outbound request failed: DNS error, connection error, time-out, HTTP 5xx, 429 or similar.
 
     `reason` is a one-word cause for metrics and the delivery log, such as `timeout` or `dns`.
+    `wait_seconds` is the time that the server asked to wait with a Retry-After header, or 0.
     """
 
     code = "fetch_failed"
 
-    def __init__(self, message: str, *, reason: str, detail: str = "") -> None:
+    def __init__(
+        self, message: str, *, reason: str, detail: str = "", wait_seconds: float = 0.0
+    ) -> None:
         super().__init__(message, detail=detail)
         self.reason = reason
+        self.wait_seconds = wait_seconds
 
 
 class StorageUnavailableError(TransientError):

@@ -14,6 +14,16 @@ MAX_TRACK_ID: Final = 1000
 TRACK_ID_LIMIT: Final = 2**63
 
 
+def is_track_id(value: object) -> bool:
+    """Return whether `value` is a valid track_id: short text that Postgres stores, or a number."""
+    if isinstance(value, str):
+        plain = "\x00" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
+        return plain and len(value) <= MAX_TRACK_ID
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < TRACK_ID_LIMIT  # false for NaN
+
+
 @dataclass(frozen=True, slots=True)
 class InputImage:
     """Location of an input image: a URL given by the caller, or the key of an uploaded object."""

@@ -1,7 +1,7 @@
 """Client of the object store: boto3 with any S3-compatible endpoint.
 
 boto3 blocks, so every transfer runs in a thread pool. Links are made in the caller's thread,
-because this does not access the network.
+because this does not access the network; only refreshing temporary credentials does.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.handlers import add_expect_header
 
 from common.domain.errors import StorageUnavailableError
+from common.object_store.credentials import AccessKeys
 from common.object_store.presigning import Presigner
 from common.runtime.clock import utc_now
 from common.settings import StorageSettings
@@ -58,19 +59,29 @@ class Storage:
     """Asynchronous client of one bucket."""
 
     def __init__(self, settings: StorageSettings) -> None:
+        """Prepare the client; its connections are opened by the first transfer.
+
+        Raises:
+            ConfigurationError: there are no credentials.
+        """
         self._settings = settings
         self._bucket = settings.bucket
         self._threads = ThreadPoolExecutor(TRANSFERS_AT_ONCE, thread_name_prefix="storage")
-        self._client: S3Client = boto3.session.Session().client(
+        session = boto3.session.Session()
+        self._access_keys = AccessKeys(session, settings)
+        key_id, secret = settings.fixed_keys or (None, None)
+        token = settings.session_token
+        self._client: S3Client = session.client(
             "s3",
             endpoint_url=settings.endpoint_url,
             region_name=settings.region,
-            aws_access_key_id=settings.access_key_id,
-            aws_secret_access_key=settings.secret_access_key.get_secret_value(),
+            # None, all three: the credentials of the session, refreshed when they are due.
+            aws_access_key_id=key_id,
+            aws_secret_access_key=secret,
+            aws_session_token=None if token is None else token.get_secret_value(),
             config=Config(
                 signature_version="s3v4",
-                # The bucket in the path: supported by R2, MinIO and the local store alike.
-                s3={"addressing_style": "path"},
+                s3={"addressing_style": settings.addressing_style},
                 connect_timeout=settings.timeout_seconds,
                 read_timeout=settings.timeout_seconds,
                 retries={"mode": "standard", "total_max_attempts": 3},
@@ -87,8 +98,7 @@ class Storage:
             endpoint_url=settings.presigned_endpoint_url or self._client.meta.endpoint_url,
             bucket=settings.bucket,
             region=settings.region,
-            access_key_id=settings.access_key_id,
-            secret=settings.secret_access_key.get_secret_value(),
+            virtual=settings.addressing_style == "virtual",
         )
 
     async def put(self, key: str, data: bytes | BinaryIO, *, content_type: str = PNG) -> None:
@@ -169,11 +179,18 @@ class Storage:
         except StorageUnavailableError:
             await self._run(partial(self._client.create_bucket, Bucket=self._bucket))
 
-    def link(self, key: str) -> str:
-        """Return a URL for reading the object, either public or presigned for a limited time."""
+    async def link(self, key: str) -> str:
+        """Return a URL for reading the object, either public or presigned for a limited time.
+
+        Raises:
+            StorageUnavailableError: temporary credentials have expired and could not be refreshed.
+        """
         if self._settings.public_base_url is not None:
             return f"{self._settings.public_base_url.rstrip('/')}/{quote(key)}"
-        return self._presigner.link(key, seconds=self._settings.presigned_seconds, now=utc_now())
+        keys = self._access_keys
+        access_key = await self._run(keys.read) if keys.is_refresh_needed() else keys.read()
+        seconds = self._settings.presigned_seconds
+        return self._presigner.link(key, access_key=access_key, seconds=seconds, now=utc_now())
 
     def close(self) -> None:
         """Wait for running transfers, then stop the threads."""

@@ -1,7 +1,7 @@
 """Use cases for API keys, which give tenants access to the API."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from common.domain import api_key
 from common.domain.errors import InvalidValueError, NotFoundError
@@ -99,11 +99,16 @@ def check_expiry(expires_at: datetime | None) -> None:
     """Check that `expires_at` is a valid expiry for a new key; None means no expiry.
 
     Raises:
-        InvalidValueError: the time has no time zone or is in the past.
+        InvalidValueError: the time has no time zone, is in the past, or is after the year 9999 in
+            UTC.
     """
     if expires_at is None:
         return
     if expires_at.tzinfo is None:
         raise InvalidValueError("expires_at", "must have a time zone, like 2027-01-31T00:00:00Z")
-    if expires_at <= utc_now():
+    try:
+        in_utc = expires_at.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidValueError("expires_at", "must be in the years 1 to 9999 in UTC") from error
+    if in_utc <= utc_now():
         raise InvalidValueError("expires_at", "must be in the future")

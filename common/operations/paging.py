@@ -76,19 +76,23 @@ def parse_page(page: Page, listing: str) -> PagePosition:
     """
     if not 1 <= page.limit <= LARGEST_LIMIT:
         raise InvalidValueError("limit", f"must be a whole number from 1 to {LARGEST_LIMIT}")
-    after = None if page.cursor is None else _parse_cursor(page.cursor, listing)
-    return PagePosition(listing, page.limit, after)
-
-
-def _parse_cursor(cursor: str, listing: str) -> int:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        name, _, number = base64.urlsafe_b64decode(padded.encode("ascii")).decode().rpartition(":")
-        last = int(number)
-    except (ValueError, binascii.Error):
-        name, last = "", 0
-    if name != listing or not 0 < last <= LARGEST_ID:
+    position = PagePosition(listing, page.limit, None)
+    if page.cursor is None:
+        return position
+    after = _parse_cursor(page.cursor)
+    # Compared as issued: `int` and base64 also read digits of other scripts, signs and padding.
+    if not 0 < after <= LARGEST_ID or position.cursor_after(after) != page.cursor:
         raise InvalidValueError(
             "cursor", "must be the next_cursor of an earlier page of this list, unchanged"
         )
-    return last
+    return PagePosition(listing, page.limit, after)
+
+
+def _parse_cursor(cursor: str) -> int:
+    """Return the id in a cursor, or 0 if it has none."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        decoded = base64.urlsafe_b64decode(padded.encode("ascii")).decode()
+        return int(decoded.rpartition(":")[2])
+    except (ValueError, binascii.Error):
+        return 0

@@ -16,6 +16,9 @@ from common.standard_webhooks.keys import new_secret
 # Receivers are configured by hand: for a day, webhooks are signed with both secrets.
 SECRET_OVERLAP_SECONDS: Final = 86_400.0
 LONGEST_OVERLAP_SECONDS: Final = 30 * 86_400.0
+# The current secret and the two before it: each adds a signature to the header of every webhook,
+# which grows beyond what receivers accept if a script rotates often.
+MAX_LIVE_SECRETS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ async def rotate_webhook_secret(
 ) -> NewSecret:
     """Create a webhook secret; the previous secret also signs webhooks for `overlap_seconds` more.
 
+    If more than `MAX_LIVE_SECRETS` secrets would then be live, the oldest expires at once.
+
     Raises:
         InvalidValueError: the overlap is out of range.
         NotFoundError: the tenant does not exist.
@@ -45,14 +50,20 @@ async def rotate_webhook_secret(
         )
     secret = new_secret()
     async with audited_change(database, operator, "webhook_secret.rotate", tenant=tenant) as change:
+        tenant_id = await require_tenant_id(change.connection, tenant)
         secret_id = await add_webhook_secret(
             change.connection,
-            tenant_id=await require_tenant_id(change.connection, tenant),
+            tenant_id=tenant_id,
             secret=secret,
             overlap_seconds=overlap_seconds,
         )
         change.subject = str(secret_id)
         change.details = {"overlap_seconds": overlap_seconds}
+        expired = await webhook_secrets.expire_oldest_secrets(
+            change.connection, tenant_id, kept=MAX_LIVE_SECRETS
+        )
+        if expired:
+            change.details["expired"] = expired
     return NewSecret(secret_id, secret)
 
 

@@ -12,6 +12,7 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"  # the deadline over the whole exchange passed
     PROTOCOL = "protocol"  # the response was cut short, malformed or beyond the limits
     HTTP_5XX = "http_5xx"  # the server reported an error of its own
+    BUSY = "busy"  # the server asked to try again later: 408, 425 or 429
 
 
 class ExchangeError(Exception):

@@ -20,6 +20,9 @@ FRAMING: Final = 2
 FREE_PIECES: Final = 4096
 MEAN_PIECE: Final = 256
 
+# Content encodings that leave the body as it is.
+PLAIN: Final = frozenset({"", "identity", "none"})
+
 # The parser accepts any version number, although later versions are other protocols.
 VERSIONS: Final = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
 
@@ -38,8 +41,12 @@ class HttpResponse:
 
     @property
     def is_encoded(self) -> bool:
-        """Whether the body has a content encoding, although the request asked for `identity`."""
-        return self.headers.get("content-encoding", "identity").lower() != "identity"
+        """Whether the body has a content encoding, although the request asked for `identity`.
+
+        `none` and an empty header are not registered, but object stores send them for plain files.
+        """
+        encodings = self.headers.get("content-encoding", "").lower().split(",")
+        return not {encoding.strip() for encoding in encodings} <= PLAIN
 
     @property
     def declared_bytes(self) -> int:

@@ -11,7 +11,8 @@ from typing import Final
 
 from httpcore2 import default_ssl_context
 
-from common.domain.errors import FetchFailedError, FetchRejectedError
+from common.domain.errors import AddressNotAllowedError, FetchFailedError, FetchRejectedError
+from common.domain.retry import parse_retry_after
 from common.outbound.connector import Connector
 from common.outbound.errors import ExchangeError, Reason
 from common.outbound.exchange import HttpResponse, send_request
@@ -19,11 +20,12 @@ from common.outbound.nameservers import NameserverResolver
 from common.outbound.resolver import Resolver, ThreadedResolver
 from common.outbound.rules import Rules
 from common.outbound.url import Target, parse_url, resolve_redirect
-from common.runtime.clock import monotonic
+from common.runtime.clock import monotonic, utc_now
 from common.settings import OutboundSettings
 
 MAX_REDIRECTS: Final = 3
 MAX_ENCODING: Final = 40  # characters of a header that an error quotes
+BUSY: Final = frozenset({408, 425, 429})  # 4xx that say "later", not "never"
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 IMAGE_HEADERS: Final = {"user-agent": f"Infill/{version('infill')}", "accept": "image/*"}
 
@@ -87,10 +89,10 @@ class Guard:
 
         Raises:
             AddressNotAllowedError: the address, or the target of a redirect, is not allowed.
-            FetchRejectedError: the response is unusable: 4xx, too large, compressed, too many
+            FetchRejectedError: the response is unusable: 404, too large, compressed, too many
                 redirects.
-            FetchFailedError: no response or a 5xx response was received; `reason` is a one-word
-                cause, such as `timeout`.
+            FetchFailedError: no response, a 5xx response or one that asks to try again later was
+                received; `reason` is a one-word cause, such as `timeout`.
         """
         target = self.check(url)
         async with _deadline(self._settings.image_timeout_seconds, FETCH):
@@ -99,8 +101,7 @@ class Guard:
                     location = response.headers.get("location")
                     if response.status not in REDIRECTS or location is None:
                         return await self._read_image(response)
-                    target = resolve_redirect(target, location)
-                    self._rules.check(target, webhook=False)
+                    target = self._follow(target, location)
         raise FetchRejectedError(
             f"{FETCH}: more than {MAX_REDIRECTS} redirects; send the URL they lead to"
         )
@@ -149,9 +150,23 @@ class Guard:
         context.hostname_checks_common_name = False  # subject alternative names only, as browsers
         return context
 
+    def _follow(self, target: Target, location: str) -> Target:
+        try:
+            following = resolve_redirect(target, location)
+            self._rules.check(following, webhook=False)
+        except AddressNotAllowedError as error:
+            raise AddressNotAllowedError(
+                f"after a redirect: {error.message}", detail=error.detail
+            ) from error
+        return following
+
     async def _read_image(self, response: HttpResponse) -> bytes:
-        if response.status in range(500, 600):
-            raise FetchFailedError(f"{FETCH}: HTTP {response.status}", reason=Reason.HTTP_5XX)
+        if response.status in BUSY or response.status in range(500, 600):
+            raise FetchFailedError(
+                f"{FETCH}: HTTP {response.status}",
+                reason=Reason.BUSY if response.status in BUSY else Reason.HTTP_5XX,
+                wait_seconds=parse_retry_after(response.headers.get("retry-after", ""), utc_now()),
+            )
         if response.status not in range(200, 300):
             raise FetchRejectedError(f"{FETCH}: HTTP {response.status}")
         if response.is_encoded:

@@ -5,12 +5,11 @@ from typing import Final, Self
 
 from common.domain.errors import ConfigurationError
 from common.outbound.address import AddressRules
-from common.outbound.host import to_ascii_name
-from common.outbound.url import DEFAULT_PORTS, Target, not_allowed_error
+from common.outbound.host import parse_name
+from common.outbound.url import DEFAULT_PORTS, Target, invalid_url_error, not_allowed_error
 from common.settings import OutboundSettings
 
 ANY_PORT: Final = 0
-MAX_PORT: Final = 65535
 
 # Names that denote this machine or the local network (RFC 6761, 6762, 7686, 8375, and ICANN's
 # reservation of .internal, under which clouds have their metadata services).
@@ -36,9 +35,11 @@ class Rules:
             ConfigurationError: a denied host is not a host name.
         """
         try:
-            denied = frozenset(to_ascii_name(host) for host in settings.denied_hosts)
+            denied = frozenset(map(parse_name, settings.denied_hosts))
         except ValueError as error:
-            raise ConfigurationError(f"INFILL_OUTBOUND_DENIED_HOSTS: {error}") from error
+            raise ConfigurationError(
+                f"INFILL_OUTBOUND_DENIED_HOSTS: each entry must be a host name: {error}"
+            ) from error
         return cls(
             addresses=AddressRules(settings.allowed_networks, settings.denied_networks),
             ports=settings.allowed_ports.union(DEFAULT_PORTS.values()),
@@ -53,17 +54,19 @@ class Rules:
             AddressNotAllowedError: its scheme, port, host name or IP literal is not allowed.
         """
         if webhook and self.webhooks_https_only and target.scheme != "https":
-            raise not_allowed_error("webhooks are https only")
-        if not self._is_port_allowed(target):
-            raise not_allowed_error(f"port {target.port}")
+            raise invalid_url_error("webhook URLs must start with https://")
+        if target.literal is None and "." not in target.host:
+            raise invalid_url_error("the host name in the URL has no dot")
+        # Before the port, because the message about a port says what is allowed.
         if self._is_name_denied(target.host):
             raise not_allowed_error("an internal or denied name")
         if target.literal is not None and not self.addresses.allows(target.literal):
             raise not_allowed_error(f"address {target.literal}")
+        if not self._is_port_allowed(target):
+            allowed = ", ".join(map(str, sorted(self.ports)))
+            raise invalid_url_error(f"port {target.port} is not one of the allowed ports {allowed}")
 
     def _is_port_allowed(self, target: Target) -> bool:
-        if target.port > MAX_PORT:
-            return False
         # In a network the operator opened, every port is allowed; elsewhere those on the list.
         opened = target.literal is not None and self.addresses.is_opened(target.literal)
         return opened or target.port in self.ports or ANY_PORT in self.ports

@@ -10,7 +10,8 @@ from common.domain.errors import AddressNotAllowedError
 from common.outbound.address import Address
 from common.outbound.host import parse_host
 
-MAX_URL: Final = 2048
+MAX_URL: Final = 8192  # presigned links with session tokens take some 3,000
+MAX_PORT: Final = 65535
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 # Parsers disagree about these characters, which attackers use to disguise the host.
@@ -20,9 +21,10 @@ _URL: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _AUTHORITY: Final = re.compile(
-    r"(?P<host>\[[0-9a-f:.]+\]|[^\[\]:@%]+)(?::(?P<port>[1-9][0-9]{0,4}))?",
+    r"(?P<host>\[[0-9a-f:.]+\]|[^\[\]:@%]+)(?::(?P<port>[^:@]*))?",
     re.ASCII | re.IGNORECASE,
 )
+_PORT: Final = re.compile(r"0*(?P<digits>[0-9]{1,5})", re.ASCII)
 _PRINTABLE: Final = string.ascii_letters + string.digits + string.punctuation
 
 
@@ -53,8 +55,13 @@ class Target:
 
 
 def not_allowed_error(reason: str) -> AddressNotAllowedError:
-    """Return the error that tenants see for every disallowed address; only logs show `reason`."""
+    """Return the error for an address that our network's rules deny; only logs show `reason`."""
     return AddressNotAllowedError("the address is not allowed", detail=reason)
+
+
+def invalid_url_error(problem: str) -> AddressNotAllowedError:
+    """Return the error for a URL that is invalid whatever its host; tenants see `problem`."""
+    return AddressNotAllowedError(problem, detail=problem)
 
 
 def parse_url(url: str) -> Target:
@@ -64,32 +71,50 @@ def parse_url(url: str) -> Target:
         AddressNotAllowedError: the URL is not an http or https URL with a valid host and port.
     """
     if len(url) > MAX_URL:
-        raise not_allowed_error("longer than 2048 characters")
+        raise invalid_url_error(f"the URL is longer than {MAX_URL} characters")
     if _FORBIDDEN.search(url):
-        raise not_allowed_error("white space, a control character or a backslash")
+        raise invalid_url_error("the URL has white space, a control character or a backslash")
     parts = _URL.fullmatch(url)
     if parts is None:
-        raise not_allowed_error("not an http or https URL")
-    host_and_port = _AUTHORITY.fullmatch(parts["authority"])
-    if host_and_port is None:
-        raise not_allowed_error("not a plain host and port")
-    try:
-        host, literal = parse_host(host_and_port["host"])
-        path = quote(parts["path"], safe=_PRINTABLE).encode("ascii")
-    except ValueError as error:
-        raise not_allowed_error(str(error)) from error
+        raise invalid_url_error("the URL does not start with http:// or https:// and a host")
     scheme = parts["scheme"].lower()
-    target = Target(
-        scheme=scheme,
-        host=host,
-        port=int(host_and_port["port"] or DEFAULT_PORTS[scheme]),
-        path=path if path.startswith(b"/") else b"/" + path,
-        literal=literal,
-    )
+    try:
+        host_text, port_text = _split_authority(parts["authority"])
+        port = _parse_port(port_text) if port_text else DEFAULT_PORTS[scheme]
+        host, literal = parse_host(host_text)
+    except ValueError as error:
+        raise invalid_url_error(str(error)) from error
+    target = Target(scheme, host, port, _encode_path(parts["path"]), literal)
     # Checked again in the encoding that is sent, where one character can take twelve.
     if len(target.origin) + len(target.path) > MAX_URL:
-        raise not_allowed_error("longer than 2048 characters once encoded")
+        raise invalid_url_error(f"the URL is longer than {MAX_URL} characters once encoded")
     return target
+
+
+def _split_authority(authority: str) -> tuple[str, str | None]:
+    if "@" in authority:
+        raise ValueError("the URL has a user name or a password, which are not sent")
+    parts = _AUTHORITY.fullmatch(authority)
+    if parts is None:
+        raise ValueError("the URL has no valid host name")
+    return parts["host"], parts["port"]
+
+
+def _parse_port(text: str) -> int:
+    """Return the port, read as browsers read it: leading zeros are ignored."""
+    digits = _PORT.fullmatch(text)
+    port = int(digits["digits"]) if digits else 0
+    if not 0 < port <= MAX_PORT:
+        raise ValueError(f"the port in the URL is not a number from 1 to {MAX_PORT}")
+    return port
+
+
+def _encode_path(path: str) -> bytes:
+    try:
+        encoded = quote(path, safe=_PRINTABLE).encode("ascii")
+    except UnicodeEncodeError as error:
+        raise invalid_url_error("the URL has half of a surrogate pair") from error
+    return encoded if encoded.startswith(b"/") else b"/" + encoded
 
 
 def resolve_redirect(target: Target, location: str) -> Target:

@@ -158,9 +158,10 @@ class Database:
     async def _connect_directly(self) -> "Connection[Any]":
         try:
             driver = await self._watchdog.connect()
-            await driver.set_type_codec(
-                "jsonb", schema="pg_catalog", encoder=str, decoder=orjson.loads
-            )
+            for name in ("json", "jsonb"):
+                await driver.set_type_codec(
+                    name, schema="pg_catalog", encoder=str, decoder=orjson.loads
+                )
         except (PostgresError, InterfaceError) as error:
             raise ConnectionError("no connection to Postgres") from error
         return driver

@@ -56,7 +56,13 @@ class Section(BaseSettings):
 
 def section_config(prefix: str) -> SettingsConfigDict:
     """Return the pydantic configuration of a section whose variables begin with `prefix`."""
-    return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="ignore", env_ignore_empty=True)
+    return SettingsConfigDict(
+        env_prefix=prefix,
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # a check of a whole section has all its secrets as input
+    )
 
 
 def is_set(variable: str) -> bool:

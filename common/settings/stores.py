@@ -1,8 +1,15 @@
 """Settings of the connections to Postgres, Redis and the object store."""
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+import re
+from ipaddress import ip_address
+from typing import Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
 from common.settings.section import Section, section_config
+
+_HOST_LABEL: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 class DatabaseSettings(Section):
@@ -62,9 +69,23 @@ class StorageSettings(Section):
         default="us-east-1", description="Region used in signatures; R2 requires `auto`."
     )
     bucket: str = Field(default="infill", description="Bucket for results and uploaded inputs.")
-    access_key_id: str = Field(default="infill", description="Access key id for the object store.")
-    secret_access_key: SecretStr = Field(
-        default=SecretStr("infill-local"), description="Secret access key for the object store."
+    addressing_style: Literal["path", "virtual"] = Field(
+        default="path",
+        description="Where requests and links have the bucket: in the path (`path`, which most "
+        "stores serve) or in front of the endpoint's host name (`virtual`, which some require).",
+    )
+    access_key_id: str | None = Field(
+        default=None,
+        description="Access key id for the object store; empty means the credentials that boto3 "
+        "finds: AWS_ACCESS_KEY_ID, a profile, the role of the container or machine.",
+    )
+    secret_access_key: SecretStr | None = Field(
+        default=None,
+        description="Secret access key for the object store, set together with the id.",
+    )
+    session_token: SecretStr | None = Field(
+        default=None,
+        description="Session token of a temporary access key; such a key is not renewed.",
     )
     public_base_url: str | None = Field(
         default=None,
@@ -79,7 +100,8 @@ class StorageSettings(Section):
     presigned_seconds: PositiveInt = Field(
         default=86_400,
         le=604_800,
-        description="How long a presigned link is valid; S3 allows at most seven days.",
+        description="How long a presigned link is valid; S3 allows at most seven days. A link "
+        "made with temporary credentials ends with them.",
     )
     cache_control: str = Field(
         default="public, max-age=31536000, immutable",
@@ -90,3 +112,43 @@ class StorageSettings(Section):
         default=30.0,
         description="Longest wait for a connection to the object store, and for each response.",
     )
+
+    @property
+    def fixed_keys(self) -> tuple[str, str] | None:
+        """The access key id and its secret, or None if boto3 has to find credentials."""
+        if self.access_key_id is None or self.secret_access_key is None:
+            return None
+        return self.access_key_id, self.secret_access_key.get_secret_value()
+
+    @model_validator(mode="after")
+    def _check_credentials(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError(
+                "INFILL_S3_ACCESS_KEY_ID and INFILL_S3_SECRET_ACCESS_KEY are set only together"
+            )
+        if self.session_token is not None and self.access_key_id is None:
+            raise ValueError("INFILL_S3_SESSION_TOKEN is set only with an access key")
+        return self
+
+    @model_validator(mode="after")
+    def _check_addressing_style(self) -> Self:
+        if self.addressing_style == "path":
+            return self
+        if not _HOST_LABEL.fullmatch(self.bucket):
+            raise ValueError(
+                "INFILL_S3_ADDRESSING_STYLE=virtual needs a bucket of lower-case letters, digits "
+                "and hyphens, without dots"
+            )
+        if any(map(_is_address, (self.endpoint_url, self.presigned_endpoint_url))):
+            raise ValueError(
+                "INFILL_S3_ADDRESSING_STYLE=virtual needs an endpoint with a host name"
+            )
+        return self
+
+
+def _is_address(url: str | None) -> bool:
+    try:
+        ip_address(urlsplit(url or "").hostname or "")
+    except ValueError:
+        return False
+    return True

@@ -25,7 +25,8 @@ CREATE TABLE jobs (
     base64 boolean NOT NULL,
     cost double precision NOT NULL,  -- megapixel-steps
     webhook_url text,
-    track_id jsonb,
+    -- Not jsonb, which changes numbers: 1e18 to 1000000000000000000, and -0.0 to 0.0.
+    track_id json,
     idempotency_key text,
     request_digest bytea,
 

@@ -28,6 +28,7 @@ from tests.integration.dispatcher.program import environment
 from tests.system.hostile_stack import HostileStack, Outcome, open_hostile_stack, sample_response
 
 NOT_ALLOWED = "the address is not allowed"
+PUBLIC_HOST = "The webhook field must be an http or https URL with a public host: "
 ROUNDS = 10
 # Webhooks that ended before their receiver was reached, or before it was judged.
 TOO_LATE = {"dns", "timeout"}
@@ -76,7 +77,7 @@ async def test_hostile_urls_are_rejected_at_submit(stack: HostileStack) -> None:
         # An image may be in the body itself, as a data URL; a webhook may not.
         fields = {"webhook"} if url.startswith("data:") else {"webhook", "init_image", "mask_image"}
         assert fields <= set(result["message"]), why
-        assert NOT_ALLOWED in str(result["message"]["webhook"])
+        assert PUBLIC_HOST in str(result["message"]["webhook"]), why
 
 
 async def test_names_that_resolve_to_the_forbidden_address_are_not_contacted(

@@ -38,6 +38,6 @@ async def _success_body(
         job,
         result,
         output=await output_images(job, result, storage),
-        inputs=input_image_urls(job, storage),
+        inputs=await input_image_urls(job, storage),
         webhook_status="retrying" if repeated else "pending",
     )

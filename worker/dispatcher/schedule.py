@@ -1,12 +1,12 @@
 """The retry schedule of webhooks: pure decisions, with time and jitter as arguments."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
 from common.domain.errors import AddressNotAllowedError
+from common.domain.retry import parse_retry_after
 from common.settings import WebhookSettings
 
 # Statuses that mean "not now": with these a `Retry-After` header is honoured.
@@ -146,18 +146,4 @@ def _requested_wait(
     """Return the seconds that the receiver asked to wait, up to a limit; 0 if it did not ask."""
     if isinstance(outcome, NoResponse) or outcome.status not in BUSY or not outcome.retry_after:
         return 0
-    return min(
-        _parse_retry_after(outcome.retry_after.strip(), now), settings.retry_after_limit_seconds
-    )
-
-
-def _parse_retry_after(retry_after: str, now: datetime) -> float:
-    """Return the seconds in `Retry-After`, a number or HTTP date (RFC 9110, 10.2.3), else 0."""
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after)
-    try:
-        at = parsedate_to_datetime(retry_after)
-    except (ValueError, OverflowError):
-        return 0
-    # `-0000` yields a naive datetime, which means UTC.
-    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
+    return min(parse_retry_after(outcome.retry_after, now), settings.retry_after_limit_seconds)

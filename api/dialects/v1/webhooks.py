@@ -1,12 +1,12 @@
 """Routes for a tenant's webhooks: delivery log, redelivery, and pings that test a receiver."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import (
-    AwareDatetime,
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from api.body.json_documents import JsonDocument
+from api.body.json_documents import JsonDocument, UtcTime
 from api.body.query_parameters import PageParameters
 from api.dialects.v1.dependencies import PREFIX, CurrentTenant, TenantContext, json_body
 from api.dialects.v1.webhook_sample import sample_body
@@ -22,7 +22,7 @@ from api.errors.openapi import document_route
 from api.jobs.webhook_ping import PingResult
 from common.domain.delivery import AttemptRecord, DeliveryRecord, DeliveryState, Event
 from common.domain.errors import ConflictError, NotFoundError
-from common.domain.record import MAX_TRACK_ID, TRACK_ID_LIMIT
+from common.domain.record import MAX_TRACK_ID, TRACK_ID_LIMIT, is_track_id
 from common.operations.paging import LARGEST_ID, Listed, parse_page
 from common.postgres.repositories.deliveries import log as delivery_log
 from common.postgres.repositories.deliveries import redelivery
@@ -51,7 +51,7 @@ class DeliveryParameters(PageParameters):
 class FailedDeliveries(JsonDocument):
     """Request body: which failed deliveries to send again."""
 
-    since: AwareDatetime = Field(
+    since: UtcTime = Field(
         description="only deliveries that failed at or after this time",
         examples=["2026-01-31T18:00:00Z"],
     )
@@ -61,16 +61,19 @@ class FailedDeliveries(JsonDocument):
 
 
 def _explain_track_id(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Replace pydantic's errors, one for each type of the union, with one error for the field."""
+    """Apply the rule of requests that generate images, with one error for the whole union."""
     try:
-        return validate(value)
-    except ValidationError as error:
+        valid = validate(value)
+    except ValidationError:
+        valid = math.nan
+    if valid is not None and not is_track_id(valid):
         raise PydanticCustomError(
             "track_id",
-            "must be null, text of at most {characters} characters, "
+            "must be null, text of at most {characters} characters without NUL, "
             "or a number between -2^63 and 2^63",
             {"characters": MAX_TRACK_ID},
-        ) from error
+        )
+    return valid
 
 
 class PingRequest(JsonDocument):
@@ -81,7 +84,7 @@ class PingRequest(JsonDocument):
     track_id: Annotated[
         Annotated[str, Field(max_length=MAX_TRACK_ID)]
         | Annotated[int, Field(gt=-TRACK_ID_LIMIT, lt=TRACK_ID_LIMIT)]
-        | Annotated[float, Field(allow_inf_nan=False)]
+        | Annotated[float, Field(gt=-TRACK_ID_LIMIT, lt=TRACK_ID_LIMIT, allow_inf_nan=False)]
         | None,
         WrapValidator(_explain_track_id),
     ] = "test"

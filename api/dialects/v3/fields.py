@@ -22,7 +22,7 @@ from api.dialects.v3.validation import field_error, validation_context
 from common.domain.errors import AddressNotAllowedError
 from common.domain.generation import SEED_LIMIT
 from common.domain.job import HIGHEST_PRIORITY, LOWEST_PRIORITY
-from common.domain.record import MAX_TRACK_ID, TRACK_ID_LIMIT
+from common.domain.record import MAX_TRACK_ID, is_track_id
 
 MAX_TEXT: Final = 2000
 IMAGE_FORMS: Final = "an http or https URL, an image file as base64 text, or a base64 data: URI"
@@ -43,12 +43,11 @@ def _no_nul(value: str, info: ValidationInfo) -> str:
 
 
 def _track_id(value: Any, info: ValidationInfo) -> str | float:
-    if isinstance(value, str) and len(value) <= MAX_TRACK_ID:
-        value.encode()  # half a surrogate pair raises a ValueError
-        return _no_nul(value, info)
-    if isinstance(_no_bool(value), int | float) and abs(value) < TRACK_ID_LIMIT:
-        return value  # type: ignore[no-any-return] # checked above
-    raise ValueError("not a track id")
+    if isinstance(value, str):
+        _no_nul(value, info)
+    if not is_track_id(value):
+        raise ValueError("not a track id")
+    return value  # type: ignore[no-any-return] # checked above
 
 
 def _webhook(value: str, info: ValidationInfo) -> str:

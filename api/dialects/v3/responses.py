@@ -28,7 +28,7 @@ async def job_body(services: Services, view: JobView) -> dict[str, Any]:
             job,
             job.result,
             output=await output_images(job, job.result, services.storage),
-            inputs=input_image_urls(job, services.storage),
+            inputs=await input_image_urls(job, services.storage),
             webhook_status=webhook_status(view),
         )
     if job.state in {JobState.FAILED, JobState.CANCELED}:
@@ -73,9 +73,9 @@ async def _processing_body(services: Services, view: JobView) -> dict[str, Any]:
         "fetch_result": f"{base}/api/v3/fetch/{job.id}",
         "id": job.id,
         "output": [],
-        "future_links": [services.storage.link(key) for key in _future_keys(job)],
+        "future_links": [await services.storage.link(key) for key in _future_keys(job)],
         "webhook_status": webhook_status(view),
-        "meta": meta(job, input_image_urls(job, services.storage)),
+        "meta": meta(job, await input_image_urls(job, services.storage)),
     }
     if progress is not None:
         body["progress"] = {"step": progress.step, "steps": progress.steps}

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     CheckConstraint,
     ForeignKey,
     Identity,
@@ -15,7 +16,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.domain.job import JobState
@@ -48,7 +49,8 @@ class Job(Table):
     base64: Mapped[bool]
     cost: Mapped[float]
     webhook_url: Mapped[str | None]
-    track_id: Mapped[Any] = mapped_column(JSONB(none_as_null=True), nullable=True)
+    # Returned as it was sent: JSONB would change numbers such as 1e18 and -0.0.
+    track_id: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
     idempotency_key: Mapped[str | None]
     request_digest: Mapped[bytes | None]
 

@@ -69,12 +69,13 @@ async def read_final_state(world: World) -> FinalState:
 def list_bucket() -> set[str]:
     """Return the keys in the bucket, less the installation's marker; read without the product."""
     settings = Settings().storage
+    key_id, secret = settings.fixed_keys or (None, None)
     client = boto3.client(
         "s3",
         endpoint_url=settings.endpoint_url,
         region_name=settings.region,
-        aws_access_key_id=settings.access_key_id,
-        aws_secret_access_key=settings.secret_access_key.get_secret_value(),
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
         config=Config(s3={"addressing_style": "path"}),
     )
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=settings.bucket)

@@ -49,8 +49,8 @@ REFUSED: Final = [
     ("http://①②⑦.⓪.⓪.②:{port}/", "circled digits"),
     ("http://127。0。0。2:{port}/", "ideographic full stops"),
     ("http://\udcff.example/", "a byte that is no text"),
-    ("http://127.0.0.1:00{port}/", "leading zeros in the port"),
-    ("http://127.0.0.1:/", "empty port"),
+    ("http://127.0.0.2:00{port}/", "leading zeros in the port"),
+    ("http://127.0.0.2:/", "empty port"),
     ("http://127.0.0.1:65616/", "80 modulo 65536"),
     ("//[::1/", "bracket left open"),
     ("http://169.254.169.254/latest/meta-data/", "metadata"),
@@ -67,7 +67,7 @@ REFUSED: Final = [
     ("data:image/png;base64,AAAA", "scheme"),
     ("javascript:alert(1)", "scheme"),
     ("unix:///run/docker.sock", "scheme"),
-    ("/" + "a" * 2048, "too long once joined"),
+    ("/" + "a" * 8192, "too long once joined"),
     ("http://127.0.0.2:{port}/" + "a" * 10_000, "too long"),
     ("?" + "a" * 15_000, "as long as headers may be"),
 ]
@@ -102,5 +102,6 @@ FOLLOWED: Final = [
     ("http:127.0.0.2:{port}", b"/127.0.0.2:{port}"),
     ("127.0.0.2", b"/127.0.0.2"),
     ("/\u00e4", b"/%C3%A4"),
+    ("http://127.0.0.1:00{port}/next", b"/next"),
     (";next", b"/;next"),
 ]

@@ -94,6 +94,8 @@ def environment(
         "INFILL_REDIS_URL": redis_url,
         "INFILL_S3_ENDPOINT_URL": str(bucket.endpoint_url),
         "INFILL_S3_BUCKET": bucket.bucket,
+        "INFILL_S3_ACCESS_KEY_ID": "none",
+        "INFILL_S3_SECRET_ACCESS_KEY": "none",
         "INFILL_API_KEY_PEPPER": PEPPER,
         "INFILL_MODELS_SERVE": '["standin-inpainting", "standin"]',
         # Longer than the test may take: no response is sent because the wait is over.

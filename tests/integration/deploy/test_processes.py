@@ -19,6 +19,8 @@ def unavailable_stores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_DATABASE_URL", f"postgresql://x@{LOOPBACK}:{unused}/x")
     monkeypatch.setenv("INFILL_REDIS_URL", f"redis://{LOOPBACK}:{unused}/0")
     monkeypatch.setenv("INFILL_S3_ENDPOINT_URL", f"http://{LOOPBACK}:{unused}")
+    monkeypatch.setenv("INFILL_S3_ACCESS_KEY_ID", "none")
+    monkeypatch.setenv("INFILL_S3_SECRET_ACCESS_KEY", "none")
     monkeypatch.setenv("INFILL_API_KEY_PEPPER", "of the tests")
 
 

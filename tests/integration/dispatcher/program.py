@@ -18,13 +18,14 @@ DEADLINE_SECONDS = 90.0
 
 def environment(database_url: str, redis_url: str, bucket: StorageSettings) -> dict[str, str]:
     """Return the settings of a dispatcher that may call receivers on loopback."""
+    key_id, secret = bucket.fixed_keys or ("", "")
     return {
         "INFILL_DATABASE_URL": database_url,
         "INFILL_REDIS_URL": redis_url,
         "INFILL_S3_ENDPOINT_URL": str(bucket.endpoint_url),
         "INFILL_S3_BUCKET": bucket.bucket,
-        "INFILL_S3_ACCESS_KEY_ID": bucket.access_key_id,
-        "INFILL_S3_SECRET_ACCESS_KEY": bucket.secret_access_key.get_secret_value(),
+        "INFILL_S3_ACCESS_KEY_ID": key_id,
+        "INFILL_S3_SECRET_ACCESS_KEY": secret,
         "INFILL_OUTBOUND_ALLOWED_NETWORKS": '["127.0.0.0/8"]',
         "INFILL_OUTBOUND_ALLOWED_PORTS": "[0]",
         "INFILL_WEBHOOK_POLL_SECONDS": "0.05",

@@ -28,7 +28,7 @@ async def read(url: str) -> tuple[bytes, HTTPMessage]:
 async def test_a_link_returns_the_object_with_its_headers(bucket: StorageSettings) -> None:
     storage = Storage(bucket)
     await storage.put("a/image.png", b"pixels")
-    body, headers = await read(storage.link("a/image.png"))
+    body, headers = await read(await storage.link("a/image.png"))
     assert body == b"pixels"
     assert headers["Content-Type"] == "image/png"
     assert headers["Cache-Control"] == bucket.cache_control
@@ -38,7 +38,7 @@ async def test_a_changed_link_is_rejected(bucket: StorageSettings) -> None:
     storage = Storage(bucket)
     await storage.put("a/image.png", b"pixels")
     await storage.put("b/image.png", b"secret")
-    link = storage.link("a/image.png")
+    link = await storage.link("a/image.png")
     for hostile in (link.replace("/a/", "/b/"), link.partition("?")[0]):
         with pytest.raises(HTTPError, match=r"HTTP Error 40[03]") as rejected:
             await read(hostile)
@@ -53,7 +53,7 @@ async def test_objects_outlive_a_restart(tmp_path: Path) -> None:
         await storage.put("a/image.png", b"pixels")
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
-        body, headers = await read(storage.link("a/image.png"))
+        body, headers = await read(await storage.link("a/image.png"))
         assert body == b"pixels"
         assert headers["Content-Type"] == "image/png"
     assert not await server.is_ready()

@@ -50,7 +50,7 @@ async def test_a_signed_link_can_be_fetched_for_its_time(
     storage: Storage, bucket: StorageSettings
 ) -> None:
     await storage.put(KEY, PIXELS)
-    link = storage.link(KEY)
+    link = await storage.link(KEY)
     assert parse_qs(urlsplit(link).query)["X-Amz-Expires"] == [str(bucket.presigned_seconds)]
     async with httpx2.AsyncClient() as client:
         response = await client.get(link)
@@ -61,10 +61,10 @@ async def test_a_signed_link_can_be_fetched_for_its_time(
 
 
 @pytest.mark.parametrize("base", ["https://cdn.test/results", "https://cdn.test/results/"])
-def test_a_public_link_starts_with_the_base_url(bucket: StorageSettings, base: str) -> None:
+async def test_a_public_link_starts_with_the_base_url(bucket: StorageSettings, base: str) -> None:
     storage = Storage(changed(bucket, public_base_url=base))
-    assert storage.link(KEY) == f"https://cdn.test/results/{KEY}"
-    assert storage.link("a b/ü?.png") == "https://cdn.test/results/a%20b/%C3%BC%3F.png"
+    assert await storage.link(KEY) == f"https://cdn.test/results/{KEY}"
+    assert await storage.link("a b/ü?.png") == "https://cdn.test/results/a%20b/%C3%BC%3F.png"
     storage.close()
 
 

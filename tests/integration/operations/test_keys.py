@@ -1,6 +1,6 @@
 """API keys, admin keys and webhook secrets: issued, listed, expired and revoked."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -15,6 +15,7 @@ from common.operations.admin_keys import issue_admin_key, list_admin_keys, revok
 from common.operations.api_keys import issue_key, list_keys, revoke_key
 from common.operations.tenants import create_tenant
 from common.operations.webhook_secrets import (
+    MAX_LIVE_SECRETS,
     expire_webhook_secret,
     list_webhook_secrets,
     rotate_webhook_secret,
@@ -22,6 +23,7 @@ from common.operations.webhook_secrets import (
 from common.postgres.database import Database
 from common.postgres.models import AdminKey, ApiKey, WebhookSecret
 from common.postgres.repositories.tenants.admin_keys import use_admin_key
+from common.postgres.repositories.tenants.webhook_secrets import read_live_secrets
 from common.runtime.clock import utc_now
 from tests.integration.operations.rows import rows
 from tests.support.operators import EVERYTHING, OPERATOR, PEPPER, is_live
@@ -71,6 +73,14 @@ async def test_a_key_is_revoked_only_through_its_tenant(database: Database) -> N
     ("expires_at", "message"),
     [
         (utc_now() - timedelta(seconds=1), "must be in the future"),
+        (
+            datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(-timedelta(hours=12))),
+            "must be in the years 1 to 9999 in UTC",
+        ),
+        (
+            datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+            "must be in the years 1 to 9999 in UTC",
+        ),
         (datetime(2999, 1, 1), "must have a time zone"),  # noqa: DTZ001 the invalid value
     ],
 )
@@ -134,6 +144,16 @@ async def test_an_old_secret_stays_live_for_the_overlap(database: Database) -> N
     assert (second.id, second.expires_at) == (rotated.id, None)
     kept = {row["id"]: row["secret"] for row in await rows(database, WebhookSecret)}
     assert kept[rotated.id] == rotated.webhook_secret
+
+
+async def test_the_oldest_secret_goes_when_secrets_are_rotated_often(database: Database) -> None:
+    tenant_id = (await rows(database, WebhookSecret))[0]["tenant_id"]
+    made = [await rotate_webhook_secret(database, OPERATOR, "acme") for _ in range(10)]
+    async with database.statement() as connection:
+        live = await read_live_secrets(connection, tenant_id)
+    assert list(live) == [secret.webhook_secret for secret in reversed(made[-MAX_LIVE_SECRETS:])]
+    listed = (await list_webhook_secrets(database, "acme", EVERYTHING)).items
+    assert [entry.id for entry in listed if entry.expires_at is None] == [made[-1].id]
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 30 * 86_400 + 1.0, float("nan"), float("inf")])

@@ -88,6 +88,10 @@ def encoded(text: str) -> str:
         encoded(f"tenants:{2**63}"),
         encoded("tenants:" + "9" * 5000),
         encoded("tenants:1:1"),
+        *(encoded(f"tenants:{number}") for number in ("+1", "01", "1_0", " 1", "1 ", "\u0661")),
+        "dGVuYW50czox=",  # padded
+        "dGVuYW50czoxMA==",
+        "dGVuYW50czoxMB",  # other unused bits
     ],
 )
 async def test_a_broken_cursor_is_an_error(database: Database, cursor: str) -> None:

@@ -40,6 +40,31 @@ async def test_a_5xx_response_is_a_failed_fetch(guard: Guard, status: int) -> No
     assert caught.value.message == f"could not fetch the image: HTTP {status}"
 
 
+@pytest.mark.parametrize("status", [408, 425, 429, 503])
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("retry-after: 30\r\n", 30, 30),
+        ("Retry-After: Thu, 01 Jan 2099 00:00:00 GMT\r\n", 10**9, 10**10),
+        ("retry-after: Thu, 01 Jan 1970 00:00:00 GMT\r\n", 0, 0),
+        ("retry-after: soon\r\n", 0, 0),
+        ("retry-after: -30\r\n", 0, 0),
+        ("retry-after: 1\r\nretry-after: 2\r\n", 0, 0),
+        ("", 0, 0),
+    ],
+)
+async def test_a_busy_host_is_a_failed_fetch_with_the_wait_it_asks_for(
+    guard: Guard, status: int, header: str, least: int, most: int
+) -> None:
+    response = f"HTTP/1.1 {status} Later\r\n{header}content-length: 0\r\n\r\n".encode()
+    async with listening(says(response)) as peer:
+        with pytest.raises(FetchFailedError) as caught:
+            await guard.fetch(peer.url())
+    assert caught.value.message == f"could not fetch the image: HTTP {status}"
+    assert caught.value.reason == ("http_5xx" if status == 503 else "busy")
+    assert least <= caught.value.wait_seconds <= most
+
+
 @pytest.mark.parametrize(("what", "script"), answers.LISTED_BROKEN + answers.BROKEN)
 async def test_a_malformed_response(guard: Guard, what: str, script: Script) -> None:
     async with listening(script) as peer:

@@ -61,6 +61,26 @@ async def read_live_secrets(connection: Executor, tenant_id: int) -> tuple[str, 
     return tuple(row[0] for row in rows)
 
 
+async def expire_oldest_secrets(
+    connection: AsyncConnection, tenant_id: int, *, kept: int
+) -> list[int]:
+    """Expire all but the `kept` newest live secrets of a tenant now; return the expired ids."""
+    of_tenant = WebhookSecret.tenant_id == tenant_id
+    newest = (
+        select(WebhookSecret.id)
+        .where(of_tenant, IS_LIVE)
+        .order_by(WebhookSecret.id.desc())
+        .limit(kept)
+    )
+    statement = (
+        update(WebhookSecret)
+        .where(of_tenant, IS_LIVE, WebhookSecret.id.not_in(newest))
+        .values(expires_at=func.now())
+        .returning(WebhookSecret.id)
+    )
+    return sorted((await connection.execute(statement)).scalars())
+
+
 async def expire_webhook_secret(connection: AsyncConnection, secret_id: int) -> WebhookSecretRecord:
     """Expire a webhook secret now, and return its record."""
     statement = (

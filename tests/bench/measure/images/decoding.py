@@ -13,6 +13,7 @@ from time import process_time
 import numpy as np
 import uvloop
 from PIL import Image
+from pydantic import SecretStr
 
 from common.domain.generation import Endpoint
 from common.domain.record import InputImage, JobRecord
@@ -100,7 +101,8 @@ async def _serving(home: Path, folder: Path) -> AsyncIterator[str]:
 async def _transfers() -> AsyncIterator[tuple[ImageTransfers, DecoderPool]]:
     guard = Guard(OutboundSettings(allowed_networks=[f"{LOOPBACK}/32"]))
     decoders = DecoderPool()
-    transfers = ImageTransfers(guard, Storage(StorageSettings()), decoders)
+    unused = StorageSettings(access_key_id="none", secret_access_key=SecretStr("none"))
+    transfers = ImageTransfers(guard, Storage(unused), decoders)
     try:
         transfers.start()
         yield transfers, decoders

@@ -23,7 +23,7 @@ from common.settings import StorageSettings, WorkerSettings
 from deploy.local.servers.ports import free_port
 from tests.integration.worker.harness.engine import COLOUR
 from tests.integration.worker.harness.engine_control import EngineResponse
-from tests.integration.worker.harness.image_host import INIT, MASK
+from tests.integration.worker.harness.image_host import INIT, MASK, http_response
 from tests.integration.worker.harness.worker_harness import HOOK, PROMPT, WorkerHarness
 from tests.unit.worker.engine.sample_images import encoded, noise
 
@@ -204,6 +204,25 @@ async def test_temporary_errors_are_retried_until_the_attempts_are_used_up(
     assert job["error_message"].startswith(expected)
     assert job["error_message"].endswith("(tried 3 times)")
     assert await harness.count_records(job_id) == (1, 0)
+
+
+async def test_a_busy_image_host_is_tried_again_when_it_asks_for_it(
+    harness: WorkerHarness,
+) -> None:
+    pages = harness.image_host.pages
+    served = pages["/init.png"]
+    pages["/init.png"] = http_response(b"", "429 Too Many Requests\r\nRetry-After: 1800")
+    job_id = await harness.queue_inpaint()
+    async with harness.worker() as worker:
+        await worker.runner.run_waiting_jobs("one")
+        job = await harness.tenant.read_job(job_id)
+        assert (job["state"], job["attempt"], job["error_code"]) == ("queued", 1, "fetch_failed")
+        assert 1740 < (job["available_at"] - utc_now()).total_seconds() <= 1800
+        pages["/init.png"] = served
+        await harness.tenant.set_job(job_id, available_at=utc_now())
+        await worker.runner.run_waiting_jobs("one")
+    job = await harness.tenant.read_job(job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 2)
 
 
 async def test_a_later_attempt_succeeds_and_leaves_no_error(harness: WorkerHarness) -> None:

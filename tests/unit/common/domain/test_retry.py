@@ -12,7 +12,7 @@ from common.domain.errors import (
     InvalidImageError,
     StorageUnavailableError,
 )
-from common.domain.retry import MAX_WAIT, GiveUp, Retry, decide_retry
+from common.domain.retry import MAX_WAIT, GiveUp, Retry, decide_retry, parse_retry_after
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 TWO_SECONDS = timedelta(seconds=2)
@@ -24,6 +24,7 @@ STORE_UNAVAILABLE = StorageUnavailableError(
 )
 OUR_ERROR = "the job failed because of an error in this service, which has been logged"
 ENGINE = GenerationError("the model ran out of memory: ask for a smaller image")
+BUSY_HOST = FetchFailedError("HTTP 429", reason="busy", wait_seconds=90)
 STRANGE = ValueError("/home/infill/secret/path")
 
 
@@ -57,6 +58,15 @@ def retry_after(seconds: float, code: str, message: str) -> Retry:
             2,
             retry_after(2, "fetch_failed", "init_image timed out"),
         ),
+        (BUSY_HOST, 1, 3, retry_after(90, "fetch_failed", BUSY_HOST.message)),
+        (BUSY_HOST, 7, 9, retry_after(128, "fetch_failed", BUSY_HOST.message)),
+        (BUSY_HOST, 3, 3, GiveUp("fetch_failed", f"{BUSY_HOST.message} (tried 3 times)")),
+        (
+            FetchFailedError("HTTP 429", reason="busy", wait_seconds=1e12),
+            1,
+            3,
+            retry_after(3600, "fetch_failed", "HTTP 429"),
+        ),
         (STRANGE, 1, 2, retry_after(2, "internal_error", OUR_ERROR)),
         (STRANGE, 2, 2, GiveUp("internal_error", f"{OUR_ERROR} (tried 2 times)")),
         (ENGINE, 9, 99, retry_after(512, "generation_failed", ENGINE.message)),
@@ -83,3 +93,25 @@ def test_the_retry_delay_grows_up_to_its_limit(attempt: int, wait: timedelta) ->
         )
     ]
     assert wait <= waits[0] <= waits[1] <= MAX_WAIT
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        (" 120 ", 120),
+        ("Mon, 04 May 2026 03:03:01 GMT", 60),
+        ("Mon, 04 May 2026 03:03:01 -0000", 60),
+        ("Mon, 04 May 2026 05:03:01 +0200", 60),
+        ("Mon, 04 May 2026 03:02:00 GMT", 0),
+        ("-5", 0),
+        ("1.5", 0),
+        ("\u0661", 0),
+        ("tomorrow", 0),
+        ("", 0),
+        ("9" * 400, float("inf")),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0),
+    ],
+)
+def test_a_retry_after_header_is_parsed(text: str, seconds: float) -> None:
+    assert parse_retry_after(text, NOW) == seconds

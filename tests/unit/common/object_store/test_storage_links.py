@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from pydantic import SecretStr
 
 from common.object_store.storage import Storage
 from common.settings import StorageSettings
@@ -14,7 +15,14 @@ KEY = "1/generations/a-1-0.png"
 
 @pytest.fixture
 def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
-    opened = Storage(StorageSettings(endpoint_url=INSIDE, presigned_endpoint_url=request.param))
+    opened = Storage(
+        StorageSettings(
+            endpoint_url=INSIDE,
+            presigned_endpoint_url=request.param,
+            access_key_id="key",
+            secret_access_key=SecretStr("secret"),
+        )
+    )
     yield opened
     opened.close()
 
@@ -24,5 +32,5 @@ def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
     [(None, INSIDE), (OUTSIDE, OUTSIDE)],
     indirect=["storage"],
 )
-def test_a_link_is_signed_for_the_address_callers_know(storage: Storage, start: str) -> None:
-    assert storage.link(KEY).startswith(f"{start}/infill/{KEY}?X-Amz-Algorithm=")
+async def test_a_link_is_signed_for_the_address_callers_know(storage: Storage, start: str) -> None:
+    assert (await storage.link(KEY)).startswith(f"{start}/infill/{KEY}?X-Amz-Algorithm=")

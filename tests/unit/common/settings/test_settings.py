@@ -127,6 +127,7 @@ def test_every_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (DatabaseSettings, "INFILL_DATABASE_URL"),
         (StorageSettings, "INFILL_S3_SECRET_ACCESS_KEY"),
+        (StorageSettings, "INFILL_S3_SESSION_TOKEN"),
         (GatewaySettings, "INFILL_API_KEY_PEPPER"),
         (GatewaySettings, "INFILL_ADMIN_KEY"),
         (WebhookSettings, "INFILL_WEBHOOK_SIGNING_KEY"),
@@ -135,6 +136,8 @@ def test_every_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_secrets_are_not_shown(
     monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str
 ) -> None:
+    monkeypatch.setenv("INFILL_S3_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("INFILL_S3_SECRET_ACCESS_KEY", "another")
     monkeypatch.setenv(variable, SECRET)
     assert SECRET not in repr(section()) + str(section())
     assert SECRET in str([getattr(v, "get_secret_value", str)() for _, v in section()])

@@ -26,7 +26,11 @@ UNLIMITED = Limits()
 
 SIDE = "a multiple of 8 from 64 to 1024"
 TEXT = "text of 1 to 2000 characters"
-ADDRESS = "an http or https URL with a public host: the address is not allowed"
+PUBLIC = "an http or https URL with a public host"
+ADDRESS = f"{PUBLIC}: the address is not allowed"
+NO_SCHEME = "the URL does not start with http:// or https:// and a host"
+WHITE_SPACE = "the URL has white space, a control character or a backslash"
+USER = "the URL has a user name or a password, which are not sent"
 IMAGE_FORMS = "an http or https URL, an image file as base64 text, or a base64 data: URI"
 SCHEDULER = (
     f"null, one of {', '.join(SCHEDULER_NAMES)}, or the diffusers class name of one of these"
@@ -88,15 +92,15 @@ BAD: list[tuple[str, str, list[object]]] = [
         "webhook",
         ADDRESS,
         [
-            "ftp://example.com/",
             "http://127.0.0.1/",
-            "hook",
             "http://x.localhost/",
-            f"{IMAGE_URL}\n",
         ],
     ),
+    ("webhook", f"{PUBLIC}: {NO_SCHEME}", ["ftp://example.com/", "hook"]),
+    ("webhook", f"{PUBLIC}: {WHITE_SPACE}", [f"{IMAGE_URL}\n"]),
+    ("init_image", f"{PUBLIC}: {USER}", ["https://u@example.com/a"]),
     ("webhook", "null or an http or https URL with a public host", [5]),
-    ("init_image", ADDRESS, ["http://localhost/", "file:///etc/passwd", "https://u@example.com/a"]),
+    ("init_image", ADDRESS, ["http://x.localhost/", "http://10.0.0.1/a", "https://[::1]/a"]),
     ("mask_image", IMAGE_FORMS, [7, [], True]),
 ]
 BAD_BASE64 = [
