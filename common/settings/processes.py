@@ -1,11 +1,25 @@
 """Settings of the gateway, of workers, of the models served, and of logs and metrics."""
 
 from pathlib import Path
+from typing import Final
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+)
 
 from common.domain.errors import ConfigurationError
 from common.settings.section import Section, section_config
+
+# An admin key that can be guessed gives full access. These minima also exclude common words such
+# as `changeme`, and repetitions of them.
+ADMIN_KEY_LENGTH: Final = 16
+ADMIN_KEY_CHARACTERS: Final = 10
 
 
 class GatewaySettings(Section):
@@ -32,13 +46,24 @@ class GatewaySettings(Section):
     admin_key: SecretStr | None = Field(
         default=None,
         description="A first admin key, in addition to those made with `infill admin-keys create`; "
-        "empty disables the admin API.",
+        "empty disables the admin API. At least 16 characters, 10 of them different.",
     )
     auth_cache_seconds: NonNegativeFloat = Field(
         default=10.0,
         description="How long a gateway caches a looked-up API key; a revoked key is accepted for "
         "up to this long.",
     )
+
+    @field_validator("admin_key")
+    @classmethod
+    def _check_admin_key(cls, key: SecretStr | None) -> SecretStr | None:
+        text = key.get_secret_value() if key else ""
+        if text and (len(text) < ADMIN_KEY_LENGTH or len(set(text)) < ADMIN_KEY_CHARACTERS):
+            raise ValueError(
+                f"can be guessed: use at least {ADMIN_KEY_LENGTH} characters, "
+                f"{ADMIN_KEY_CHARACTERS} of them different, for example from `openssl rand -hex 24`"
+            )
+        return key
 
     def require_pepper(self) -> str:
         """Return the pepper, which has no default because a publicly known pepper would be useless.

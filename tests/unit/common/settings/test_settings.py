@@ -18,7 +18,7 @@ from common.settings import (
 )
 from common.settings.section import export_environment, is_set
 
-SECRET = "hunter2hunter2"
+SECRET = "hunter2-of-the-settings"
 
 
 def test_all_sections_have_valid_defaults() -> None:
@@ -146,6 +146,16 @@ def test_a_bad_secret_is_not_shown(field: str) -> None:
     with pytest.raises(ConfigurationError, match=f"INFILL_{field.upper()}") as caught:
         GatewaySettings(**given)
     assert SECRET not in caught.value.message
+
+
+@pytest.mark.parametrize("key", ["a", "changeme", "admin" * 4, "a" * 40, "0123456789abcde"])
+def test_an_admin_key_that_can_be_guessed_is_rejected(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("INFILL_ADMIN_KEY", key)
+    with pytest.raises(ConfigurationError, match=r"INFILL_ADMIN_KEY: .*guessed") as caught:
+        GatewaySettings()
+    assert "given" not in caught.value.message
 
 
 def test_a_pepper_has_no_default() -> None:
