@@ -11,6 +11,7 @@ from common.settings import (
     GatewaySettings,
     JobSettings,
     OutboundSettings,
+    RedisSettings,
     Section,
     Settings,
     StorageSettings,
@@ -146,6 +147,15 @@ def test_a_bad_secret_is_not_shown(field: str) -> None:
     with pytest.raises(ConfigurationError, match=f"INFILL_{field.upper()}") as caught:
         GatewaySettings(**given)
     assert SECRET not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+sentinel://:hush@a:26379/0", "unix:///hush", "127.0.0.1:6379/hush", "redis:///0"]
+)
+def test_an_address_of_redis_that_cannot_work_is_rejected(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"INFILL_REDIS_URL: .*must begin with") as caught:
+        RedisSettings(url=SecretStr(url))
+    assert "hush" not in caught.value.message
 
 
 @pytest.mark.parametrize("key", ["a", "changeme", "admin" * 4, "a" * 40, "0123456789abcde"])
