@@ -15,6 +15,7 @@ from api.services import Services
 from common.postgres.database import is_unavailable
 
 CHECK_TIMEOUT_SECONDS: Final = 2.0
+PROBED_LIST: Final = "infill:ready"  # never created
 SELECT_ONE: Final = select(literal(1).label("one"))
 
 router = APIRouter(tags=["health"])
@@ -76,7 +77,8 @@ async def _check_database(services: Services) -> str:
 async def _check_redis(services: Services) -> str:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-            await services.redis.ping()
+            # A write that changes nothing: a read-only server would respond to a ping.
+            await services.redis.lpushx(PROBED_LIST, "")
     except (RedisError, OSError):
         return "unavailable"
     return "ok"

@@ -6,7 +6,10 @@ backoff are columns of the job's row. It does no harm if a ring is lost or deliv
 """
 
 import socket
+import ssl
 from collections.abc import Callable, Sequence
+from queue import Empty
+from threading import Event
 from typing import Any, Final
 
 from celery import Celery, bootsteps
@@ -14,6 +17,8 @@ from celery.worker import WorkController, state
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
 from kombu import Connection
+from kombu.transport.redis import Channel, Transport
+from redis.exceptions import RedisError
 
 from common.messaging.doorbell import TASK_NAME
 from common.runtime.availability import Availability
@@ -23,6 +28,9 @@ from common.settings import RedisSettings, Settings
 _POLL_SECONDS: Final = 1.0
 # Between two tries to reach Redis; by default Celery would soon pause for half a minute.
 _RETRY_SECONDS: Final = 1
+_VERIFIED_TLS: Final = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+# Set when the process is told to stop, which ends the pause.
+_stopped: Final = Event()
 # The kernel probes an idle connection, so that a peer that vanished without closing it, as after
 # a power cut, is noticed.
 _KEEPALIVE: Final = {
@@ -32,23 +40,58 @@ _KEEPALIVE: Final = {
 }
 
 
+class RingChannel(Channel):
+    """Channel that only pops rings, and records in `availability` whether Redis serves them."""
+
+    from_transport_options = (*Channel.from_transport_options, "availability")
+    availability: Availability
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            popped = super()._brpop_read(**options)  # type: ignore[misc] # absent from the stubs
+        except Empty:
+            self.availability.mark_available()
+            raise
+        self.availability.mark_available()
+        return popped
+
+    def _queue_bind(self, *_binding: object) -> None:
+        """Do nothing: bindings serve Celery's producer, which is not used here."""
+
+
+class RingTransport(Transport):
+    """Transport for which every error of Redis ends the connection, as a network error does.
+
+    By default a reply such as READONLY, NOPERM or CLUSTERDOWN would end the worker.
+    """
+
+    Channel = RingChannel
+    connection_errors = (*Transport.connection_errors, RedisError)
+
+
 class ReconnectingConsumer(Consumer):
-    """Celery consumer that tries to reconnect to Redis once a second."""
+    """Celery consumer that tries to reconnect to Redis once a second after any error of Redis."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._redis = Availability("redis")
         super().__init__(*args, **options)
+        self._redis: Availability = self.app.conf.broker_transport_options["availability"]
+        self.connection_errors = RingTransport.connection_errors
 
     def ensure_connected(self, conn: Connection) -> Connection:
         """Wait until Redis is available or the process is told to stop; return the connection."""
-        connected = conn.ensure_connection(
+        conn.transport_cls = RingTransport  # type: ignore[assignment] # a name or a class
+        return conn.ensure_connection(
             lambda error, _pause: self._redis.mark_unavailable(error),
             interval_start=_RETRY_SECONDS,
             interval_max=_RETRY_SECONDS,
             callback=state.maybe_shutdown,
         )
-        self._redis.mark_available()
-        return connected
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Close the connection and pause, since a server may accept it and reject every command."""
+        self._redis.mark_unavailable(exc)
+        super().on_connection_error_after_connected(exc)
+        _stopped.wait(_RETRY_SECONDS)
 
 
 def create_app(settings: Settings) -> Celery:
@@ -64,6 +107,8 @@ def create_app(settings: Settings) -> Celery:
         worker_enable_prefetch_count_reduction=False,
         broker_connection_retry_on_startup=True,
         worker_consumer=ReconnectingConsumer,
+        # Used for `rediss://` only, where by default kombu would not verify the certificate.
+        broker_use_ssl=_VERIFIED_TLS if _is_tls(settings.redis) else None,
         broker_transport_options=_transport(settings.redis),
         # Unset, Celery would first bind every ring to an exchange of its default name.
         task_default_queue="infill",
@@ -119,11 +164,17 @@ def create_listener(
 
 def stop_listening() -> None:
     """End the Celery worker within a second; safe to call from any thread."""
+    _stopped.set()
     state.should_stop = 0  # type: ignore[assignment] # declared None, an exit code when set
+
+
+def _is_tls(redis: RedisSettings) -> bool:
+    return redis.url.get_secret_value().startswith("rediss:")
 
 
 def _transport(redis: RedisSettings) -> dict[str, object]:
     return {
+        "availability": Availability("redis"),
         # A ring is gone once read: no list of unacknowledged messages, no visibility timeout.
         "ack_emulation": False,
         # One priority: by default each queue is polled under four names.

@@ -10,6 +10,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SecretStr,
+    field_validator,
     model_validator,
 )
 
@@ -18,6 +19,10 @@ from common.settings.section import Section, section_config
 
 # A sender may hold a half of its half of the budget for bodies.
 BODIES_IN_BUDGET: Final = 4
+# An admin key that can be guessed gives full access. These minima also exclude common words such
+# as `changeme`, and repetitions of them.
+ADMIN_KEY_LENGTH: Final = 16
+ADMIN_KEY_CHARACTERS: Final = 10
 
 
 class GatewaySettings(Section):
@@ -52,7 +57,7 @@ class GatewaySettings(Section):
     admin_key: SecretStr | None = Field(
         default=None,
         description="A first admin key, in addition to those made with `infill admin-keys create`; "
-        "empty disables the admin API.",
+        "empty disables the admin API. At least 16 characters, 10 of them different.",
     )
     auth_cache_seconds: NonNegativeFloat = Field(
         default=10.0,
@@ -68,6 +73,17 @@ class GatewaySettings(Section):
                 "INFILL_MAX_BODY_BYTES, or a body of the largest size would never fit"
             )
         return self
+
+    @field_validator("admin_key")
+    @classmethod
+    def _check_admin_key(cls, key: SecretStr | None) -> SecretStr | None:
+        text = key.get_secret_value() if key else ""
+        if text and (len(text) < ADMIN_KEY_LENGTH or len(set(text)) < ADMIN_KEY_CHARACTERS):
+            raise ValueError(
+                f"can be guessed: use at least {ADMIN_KEY_LENGTH} characters, "
+                f"{ADMIN_KEY_CHARACTERS} of them different, for example from `openssl rand -hex 24`"
+            )
+        return key
 
     def require_pepper(self) -> str:
         """Return the pepper, which has no default because a publicly known pepper would be useless.

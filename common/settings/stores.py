@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 
 from common.settings.section import Section, section_config
 
@@ -54,6 +54,17 @@ class RedisSettings(Section):
         description="Most rings in a queue's list; more add nothing, since each only says that "
         "there is work.",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: SecretStr) -> SecretStr:
+        parts = urlsplit(url.get_secret_value())
+        if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+            raise ValueError(
+                "must begin with redis:// or rediss:// and a host, such as "
+                "redis://127.0.0.1:6379/0; Sentinel and sockets are not supported"
+            )
+        return url
 
 
 class StorageSettings(Section):

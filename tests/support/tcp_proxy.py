@@ -36,6 +36,10 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    def redirect(self, target: int) -> None:
+        """Forward new connections to the port `target`; open connections stay where they are."""
+        self._target = target
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:

@@ -2,16 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from httpx2 import ASGITransport, AsyncClient
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from api.app import create_app
 from common.domain.api_key import new_key
 from common.settings import DatabaseSettings, RedisSettings, Settings, StorageSettings
+from deploy.local.processes.supervisor import Supervisor
 from tests.integration.api.gateways import Gateway, make_settings, open_gateway
+from tests.integration.local import parts
 from tests.support.requests import INPAINT_BODY
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
@@ -37,6 +41,29 @@ async def test_an_unavailable_redis_loses_no_job(settings: Settings) -> None:
         ready = await gateway.client.get("/readyz")
     assert ready.status_code == 200
     assert ready.json() == {"status": "degraded", "database": "ok", "redis": "unavailable"}
+
+
+async def test_a_read_only_redis_loses_no_job_and_is_reported(
+    settings: Settings, tmp_path: Path
+) -> None:
+    server = parts.redis(tmp_path)
+    settings.redis = RedisSettings(url=SecretStr(server.url()))
+    settings.gateway = settings.gateway.model_copy(update={"sync_wait_seconds": 0.0})
+    async with (
+        Supervisor(tmp_path / "logs") as supervisor,
+        Redis.from_url(server.url()) as admin,
+        open_gateway(settings) as gateway,
+    ):
+        await parts.start(supervisor, server)
+        assert (await gateway.client.get("/readyz")).json()["status"] == "ok"
+        await admin.replicaof("127.0.0.1", "1")
+        response = await gateway.post("inpaint", INPAINT_BODY)
+        assert response["status"] == "processing"
+        assert (await gateway.claim()).id == response["id"]
+        ready = (await gateway.client.get("/readyz")).json()
+        assert ready == {"status": "degraded", "database": "ok", "redis": "unavailable"}
+        await admin.replicaof("NO", "ONE")
+        assert (await gateway.client.get("/readyz")).json()["status"] == "ok"
 
 
 async def test_an_unavailable_postgres_is_reported_at_once(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from common.settings import (
     GatewaySettings,
     JobSettings,
     OutboundSettings,
+    RedisSettings,
     Section,
     Settings,
     StorageSettings,
@@ -18,7 +19,7 @@ from common.settings import (
 )
 from common.settings.section import export_environment, is_set
 
-SECRET = "hunter2hunter2"
+SECRET = "hunter2-of-the-settings"
 
 
 def test_all_sections_have_valid_defaults() -> None:
@@ -149,6 +150,25 @@ def test_a_bad_secret_is_not_shown(field: str) -> None:
     with pytest.raises(ConfigurationError, match=f"INFILL_{field.upper()}") as caught:
         GatewaySettings(**given)
     assert SECRET not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+sentinel://:hush@a:26379/0", "unix:///hush", "127.0.0.1:6379/hush", "redis:///0"]
+)
+def test_an_address_of_redis_that_cannot_work_is_rejected(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"INFILL_REDIS_URL: .*must begin with") as caught:
+        RedisSettings(url=SecretStr(url))
+    assert "hush" not in caught.value.message
+
+
+@pytest.mark.parametrize("key", ["a", "changeme", "admin" * 4, "a" * 40, "0123456789abcde"])
+def test_an_admin_key_that_can_be_guessed_is_rejected(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("INFILL_ADMIN_KEY", key)
+    with pytest.raises(ConfigurationError, match=r"INFILL_ADMIN_KEY: .*guessed") as caught:
+        GatewaySettings()
+    assert "given" not in caught.value.message
 
 
 def test_a_pepper_has_no_default() -> None:
