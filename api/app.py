@@ -56,7 +56,8 @@ def _load_checked(settings: Settings) -> Catalogue:
     Raises:
         ConfigurationError: a setting, the models file or the signing key is missing or invalid.
     """
-    _ = (settings.database, settings.redis, settings.storage, settings.gateway, settings.jobs)
+    _ = (settings.database, settings.redis, settings.storage, settings.jobs)
+    _ = (settings.gateway, settings.http)
     settings.gateway.require_pepper()
     webhook_keys.published_keys(settings.webhooks)
     Guard(settings.outbound)
@@ -87,6 +88,7 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
         for part in (v3, webhooks, jobs, health, webhook_keys, admin)
         for route in part.router.routes
     ]
+    app.state.settings = settings
     app.add_middleware(AccessLogMiddleware, render_error=RENDERERS.render)
     app.add_middleware(
         CORSMiddleware,
