@@ -32,8 +32,15 @@ class Server(uvicorn.Server):
     scan the modules loaded at startup.
     """
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, table: ConnectionTable) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        app: FastAPI,
+        table: ConnectionTable,
+        linger_seconds: float = LINGER_SECONDS,
+    ) -> None:
         super().__init__(config)
+        self._linger_seconds = linger_seconds
         self._app = app
         self._table = table
         self._background: list[asyncio.Task[None]] = []
@@ -54,7 +61,7 @@ class Server(uvicorn.Server):
         self._table.stopping = True
         services: Services = self._app.state.services
         services.completions.wake_all()
-        await asyncio.sleep(LINGER_SECONDS)
+        await asyncio.sleep(self._linger_seconds)
         await super().shutdown(sockets)
         for task in self._background:
             task.cancel()

@@ -161,7 +161,7 @@ class Connection(HttpToolsProtocol):
     def turn_away(self, error: HttpError) -> None:
         """Send this error without having read a request, and close the connection."""
         self._response_due = True
-        self._close_at_once(error)
+        self._refuse(error)
 
     def evict(self) -> None:
         """Close the connection at once, because there are too many."""

@@ -103,10 +103,10 @@ def _check_unfinished(buffer: bytearray) -> None:
         raise malformed("it does not begin with a method")
     if _BARE_LINE_FEED.search(buffer):
         raise malformed("lines must end with CR LF")
-    if len(buffer) > MAX_HEAD_BYTES:
-        raise _too_large(f"more than {MAX_HEAD_BYTES:,} bytes")
     if len(buffer) > 2 * MAX_URL_BYTES and b"\r\n" not in buffer:
         raise _url_too_long()
+    if len(buffer) > MAX_HEAD_BYTES:
+        raise _too_large(f"more than {MAX_HEAD_BYTES:,} bytes")
 
 
 def _too_large(what: str) -> HttpError:

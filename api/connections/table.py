@@ -46,17 +46,20 @@ class ConnectionTable:
         self._by_client: dict[str, PhaseOrder[Member]] = {}
         self._requests: Counter[str] = Counter()
 
+    def __len__(self) -> int:
+        """Return the number of open connections."""
+        return len(self._all)
+
     def admit(self, connection: Member) -> None:
-        """Add a new connection, and close another one if there are too many, or refuse this one."""
-        of_client = self._orders_of(connection)[1:]
-        for order in of_client:
-            if len(order) >= self.limits.per_address and not self._make_room(order, "address"):
-                connection.turn_away(_too_many(HTTPStatus.TOO_MANY_REQUESTS, "address"))
-                return
-        if len(self._all) >= self.limits.connections and not self._make_room(self._all, "capacity"):
-            connection.turn_away(_too_many(HTTPStatus.SERVICE_UNAVAILABLE, "capacity"))
-            return
+        """Add a new connection, and close another one if there are too many.
+
+        If no other one can be closed, the new one is turned away. It stays in the table until its
+        client has read the error, as the first to be closed when another connection arrives.
+        """
+        error = self._find_room(connection)
         self._place(connection, Phase.HEAD)
+        if error is not None:
+            connection.turn_away(error)
 
     def move(self, connection: Member, phase: Phase) -> None:
         """Record the new phase of a connection, if it is still in the table."""
@@ -113,6 +116,14 @@ class ConnectionTable:
         if connection.client_key is None:
             return [self._all]
         return [self._all, self._by_client.setdefault(connection.client_key, PhaseOrder())]
+
+    def _find_room(self, connection: Member) -> HttpError | None:
+        for order in self._orders_of(connection)[1:]:
+            if len(order) >= self.limits.per_address and not self._make_room(order, "address"):
+                return _too_many(HTTPStatus.TOO_MANY_REQUESTS, "address")
+        if len(self._all) >= self.limits.connections and not self._make_room(self._all, "capacity"):
+            return _too_many(HTTPStatus.SERVICE_UNAVAILABLE, "capacity")
+        return None
 
     def _make_room(self, order: PhaseOrder[Member], reason: str) -> bool:
         victim = order.find_least_valuable()

@@ -10,6 +10,7 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import SecretStr
 
+from api.server import connection_options, create_table
 from common.settings import Settings, StorageSettings, WebhookSettings
 from common.standard_webhooks.keys import load_signing_key, new_signing_key
 from tests.integration.api.gateways import Gateway, make_settings, open_gateway
@@ -19,9 +20,8 @@ from tests.support.requests import INPAINT_BODY
 @asynccontextmanager
 async def served(gateway: Gateway) -> AsyncIterator[int]:
     """Serve a gateway on a free loopback port, and yield the port."""
-    config = uvicorn.Config(
-        gateway.app, lifespan="off", log_config=None, access_log=False, loop="none"
-    )
+    options = connection_options(create_table(gateway.services.settings.http))
+    config = uvicorn.Config(gateway.app, lifespan="off", loop="none", **options)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         task = asyncio.create_task(server._serve([listening]))  # `serve` would take the signals
