@@ -37,6 +37,9 @@ class App:
         self.disconnected = 0
         self._released = asyncio.Event()
 
+    def openapi(self) -> dict[str, Any]:
+        return {}
+
     def release(self) -> None:
         self._released.set()
 
