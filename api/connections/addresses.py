@@ -1,6 +1,7 @@
 """The address of a client: of its connection, or as a trusted proxy forwarded it."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -9,12 +10,15 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from typing import Final
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 # One customer of a provider usually has a /64 network, so all of its addresses are one client.
-IPV6_CLIENT_PREFIX = 64
+IPV6_CLIENT_PREFIX: Final = 64
+# Parsing an address takes a quarter of the time of accepting a connection.
+CACHED_ADDRESSES: Final = 4096
 
 
 class TrustedProxies:
@@ -42,6 +46,7 @@ class TrustedProxies:
         return client
 
 
+@lru_cache(CACHED_ADDRESSES)
 def parse_address(text: str) -> Address | None:
     """Return an IP address, without a zone, IPv4 in IPv6 as IPv4; None if it is not an address."""
     try:
@@ -52,6 +57,7 @@ def parse_address(text: str) -> Address | None:
     return mapped or address
 
 
+@lru_cache(CACHED_ADDRESSES)
 def client_key(address: Address) -> str:
     """Return the text under which connections of one client are counted."""
     if isinstance(address, IPv6Address):

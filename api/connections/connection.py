@@ -270,7 +270,7 @@ class Connection(HttpToolsProtocol):
         self.scope["query_string"] = url.query or b""
 
     def _start_exchange(self) -> None:
-        self.cycle = Exchange(
+        self.cycle = exchange = Exchange(
             self._prepare_response,
             scope=self.scope,
             transport=cast("asyncio.Transport", self),
@@ -287,7 +287,8 @@ class Connection(HttpToolsProtocol):
         if self._message_complete:
             self.cycle.more_body = False
             self.cycle.message_event.set()
-        self._start_asgi_task(self.cycle, self.app)
+        client = self._request_key or self.client_key
+        self._table.starts.start(client, lambda: self._start_asgi_task(exchange, self.app))
 
     def _prepare_response(self, exchange: Exchange) -> None:
         """Decide whether the connection can stay open after the response."""

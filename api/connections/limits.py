@@ -24,7 +24,7 @@ class ConnectionLimits:
     connections: int = 8192
     per_address: int = 4096
     trusted_proxies: Sequence[Network] = ()
-    sweep_seconds: float = 0.5
+    sweep_seconds: float = 0.25
     log_seconds: float = 10.0
 
 

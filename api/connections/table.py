@@ -15,6 +15,7 @@ from api.connections.http_error import HttpError
 from api.connections.limits import ConnectionLimits
 from api.connections.phases import Phase, PhaseOrder
 from api.connections.refused import RefusedLog
+from api.connections.starts import FairStarts
 from api.metrics import CONNECTIONS
 from common.runtime.clock import monotonic
 
@@ -41,6 +42,7 @@ class ConnectionTable:
         self.limits = limits
         self._proxies = TrustedProxies(limits.trusted_proxies)
         self.refused = RefusedLog(limits.log_seconds)
+        self.starts = FairStarts()
         self.stopping = False
         self._all: PhaseOrder[Member] = PhaseOrder()
         self._by_client: dict[str, PhaseOrder[Member]] = {}
