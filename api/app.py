@@ -60,7 +60,8 @@ def _load_checked(settings: Settings) -> Catalogue:
     Raises:
         ConfigurationError: a setting, the models file or the signing key is missing or invalid.
     """
-    _ = (settings.database, settings.redis, settings.storage, settings.gateway, settings.jobs)
+    _ = (settings.database, settings.redis, settings.storage, settings.jobs)
+    _ = (settings.gateway, settings.http)
     settings.gateway.require_pepper()
     webhook_keys.published_keys(settings.webhooks)
     Guard(settings.outbound)
@@ -81,6 +82,8 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
         version=version("infill"),
         summary="Self-hosted diffusion inpainting, compatible with the Stable Diffusion API v3.",
         lifespan=lifespan,
+        # FastAPI renders the document for each request, which blocks the event loop for 8 ms.
+        openapi_url=None,
         # These pages of FastAPI's load their scripts from another server.
         docs_url=None,
         redoc_url=None,
@@ -94,6 +97,7 @@ def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
         for part in (v3, webhooks, jobs, health, webhook_keys, admin, page)
         for route in part.router.routes
     ]
+    app.state.settings = settings
     app.add_middleware(AccessLogMiddleware, render_error=RENDERERS.render)
     app.add_middleware(TenantCorsMiddleware, prefixes=(f"{V3_PREFIX}/", f"{V1_PREFIX}/"))
     app.add_middleware(SecurityHeadersMiddleware)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 # Seconds; a response may be held back until its job has ended.
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
@@ -23,4 +23,14 @@ SUBMIT_SECONDS: Final = Histogram(
     "infill_submit_seconds",
     "Seconds from a validated request to a recorded job whose worker was rung.",
     buckets=_BUCKETS,
+)
+CONNECTIONS: Final = Gauge("infill_connections", "Open HTTP connections of this gateway.")
+CONNECTIONS_REFUSED: Final = Counter(
+    "infill_connections_refused",
+    "Requests refused and connections closed by the HTTP server itself, by reason.",
+    ["reason"],
+)
+EVENT_LOOP_STALL_SECONDS: Final = Gauge(
+    "infill_event_loop_stall_seconds",
+    "Longest time in the last minute in which the event loop of this gateway was blocked.",
 )

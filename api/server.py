@@ -4,15 +4,20 @@ import asyncio
 import gc
 import socket
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
 
+from api.connections.connection import Connection
+from api.connections.descriptors import connection_capacity
+from api.connections.limits import read_limits
+from api.connections.stall_probe import probe_stalls
+from api.connections.table import ConnectionTable
 from api.services import Services
+from common.settings import HttpSettings, Settings
 
-# Longer than load balancers keep idle connections (usually 60 s), so that they close first.
-KEEP_ALIVE_SECONDS: Final = 75
 # Time for running requests after SIGTERM: to receive their bodies and send their images.
 GRACE_SECONDS: Final = 30
 # Time in which an idle connection may still deliver a request that was sent before SIGTERM.
@@ -27,13 +32,25 @@ class Server(uvicorn.Server):
     scan the modules loaded at startup.
     """
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        app: FastAPI,
+        table: ConnectionTable,
+        linger_seconds: float = LINGER_SECONDS,
+    ) -> None:
         super().__init__(config)
+        self._linger_seconds = linger_seconds
         self._app = app
+        self._table = table
+        self._background: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and exclude all existing objects, which are permanent, from garbage collection."""
         await super().startup(sockets)
+        for work in (self._table.sweep_forever(), probe_stalls()):
+            self._background.append(asyncio.create_task(work))
+        self._app.openapi()  # cached; building it for the first caller would block all others
         gc.collect()
         gc.freeze()
 
@@ -41,12 +58,33 @@ class Server(uvicorn.Server):
         """Stop listening, wake waiting requests, finish running requests, close connections."""
         for server in self.servers:
             server.close()
-        # Every response from here on asks the client to send no more over its connection.
-        self.server_state.default_headers.append((b"connection", b"close"))
+        # From here on the last response on a connection asks the client to send no more over it.
+        self._table.stopping = True
         services: Services = self._app.state.services
         services.completions.wake_all()
-        await asyncio.sleep(LINGER_SECONDS)
+        await asyncio.sleep(self._linger_seconds)
         await super().shutdown(sockets)
+        for task in self._background:
+            task.cancel()
+
+
+def connection_options(table: ConnectionTable) -> dict[str, Any]:
+    """Return the options of `uvicorn.Config` by which it serves with our own connections."""
+    return {
+        "http": partial(Connection, table=table),
+        "ws": "none",
+        # The table knows the trusted proxies; nothing in the application reads the client.
+        "proxy_headers": False,
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "timeout_graceful_shutdown": GRACE_SECONDS,
+    }
+
+
+def create_table(settings: HttpSettings) -> ConnectionTable:
+    """Return a table for as many connections as the settings and the open files allow."""
+    return ConnectionTable(read_limits(settings, connection_capacity(settings.max_connections)))
 
 
 def serve(app: FastAPI, *, host: str, port: int) -> None:
@@ -55,18 +93,8 @@ def serve(app: FastAPI, *, host: str, port: int) -> None:
     Raises:
         SystemExit: the port is not available.
     """
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    settings: Settings = app.state.settings
+    table = create_table(settings.http)
+    config = uvicorn.Config(app, host=host, port=port, loop="uvloop", **connection_options(table))
     with suppress(KeyboardInterrupt):  # uvicorn raises it again after a shutdown by SIGINT
-        Server(config, app).run()
+        Server(config, app, table).run()

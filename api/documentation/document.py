@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+import orjson
 from fastapi import FastAPI
 
 # Names of FastAPI's own schemas, for errors in a format that the gateway never sends.
@@ -22,11 +23,19 @@ _HEADER_SCHEME: Final = {
 class DocumentedApp(FastAPI):
     """A FastAPI application whose OpenAPI document describes the gateway's real behaviour."""
 
+    _rendered: bytes | None = None
+
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, built at the first call."""
         if self.openapi_schema is None:
             self.openapi_schema = correct_document(super().openapi())
         return self.openapi_schema
+
+    def rendered_document(self) -> bytes:
+        """Return the OpenAPI document as JSON, rendered at the first call."""
+        if self._rendered is None:
+            self._rendered = orjson.dumps(self.openapi())
+        return self._rendered
 
 
 def correct_document(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The interactive documentation: Swagger UI, served from an installed package.
+"""The OpenAPI document, and the page that shows it: Swagger UI, served from an installed package.
 
 Operators type admin keys on this page, so it loads nothing from other servers and contains no
 inline script: `api.browsers.security_headers` allows scripts and styles from the gateway alone.
@@ -45,16 +45,22 @@ _JAVASCRIPT: Final = "text/javascript"
 _INSTALLED: Final = Path(str(files("fastapi_offline") / "static"))
 _MEDIA_TYPES: Final = {"swagger-ui-bundle.js": _JAVASCRIPT, "swagger-ui.css": "text/css"}
 
-router = APIRouter(prefix=PAGE_PATH, include_in_schema=False)
+router = APIRouter(include_in_schema=False)
 
 
-@router.get("")
+@router.get("/openapi.json")
+async def show_document(request: Request) -> Response:
+    """Return the OpenAPI document."""
+    return Response(request.app.rendered_document(), media_type="application/json")
+
+
+@router.get(PAGE_PATH)
 async def show_page() -> Response:
     """Return the page."""
     return Response(_PAGE, media_type="text/html")
 
 
-@router.get("/start.js")
+@router.get(f"{PAGE_PATH}/start.js")
 async def start_script() -> Response:
     """Return the script that starts Swagger UI with the gateway's OpenAPI document."""
     return Response(_START, media_type=_JAVASCRIPT)
@@ -66,4 +72,4 @@ async def _send_file(request: Request) -> Response:
 
 
 for _name in _MEDIA_TYPES:
-    router.get(f"/{_name}")(_send_file)
+    router.get(f"{PAGE_PATH}/{_name}")(_send_file)

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+from common.settings.http import HttpSettings
 from common.settings.jobs import JobSettings
 from common.settings.outbound import OutboundSettings
 from common.settings.processes import (
@@ -18,6 +19,7 @@ from common.settings.webhooks import WebhookSettings
 __all__ = [
     "DatabaseSettings",
     "GatewaySettings",
+    "HttpSettings",
     "JobSettings",
     "ModelSettings",
     "OutboundSettings",
@@ -74,6 +76,11 @@ class Settings:
     def gateway(self) -> GatewaySettings:
         """Settings of the gateway."""
         return GatewaySettings()
+
+    @cached_property
+    def http(self) -> HttpSettings:
+        """Settings of the gateway's HTTP connections."""
+        return HttpSettings()
 
     @cached_property
     def worker(self) -> WorkerSettings:

@@ -57,6 +57,9 @@ PHASES: Final = {
     "deliveries": Phase("webhooks sent per second", ("delivery_rate",)),
     "hanging": Phase("webhooks beside thousands that hang", ("hanging_receivers",)),
     "backlog": Phase("webhooks beside a million pending of one dead origin", ("dead_origin",)),
+    "hostile": Phase(
+        "a healthy client beside a thousand hostile connections", ("hostile_clients",)
+    ),
     "isolation": Phase("response times for what another tenant owns", ("timing_isolation",)),
     "optimizations": Phase(
         "CPU time of a denoising step with each optimization", ("optimizations",), on_stack=False

@@ -115,6 +115,30 @@ class IsolationSizes:
 
 
 @dataclass(frozen=True, slots=True)
+class HostileSizes:
+    """Hostile connections beside a healthy client; the deadlines are the gateway's defaults."""
+
+    connections: int = 1_000
+    seconds: float = 60.0
+    body_bytes: int = 2_000_000
+    per_second: float = 40.0  # of the healthy client
+    baseline_seconds: float = 20.0
+    watch_seconds: float = 2.0
+    head_seconds: float = 10.0
+    body_seconds: float = 15.0
+    response_seconds: float = 30.0
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Return the settings of a gateway with these deadlines."""
+        return {
+            "INFILL_HTTP_HEAD_TIMEOUT_SECONDS": str(self.head_seconds),
+            "INFILL_HTTP_BODY_TIMEOUT_SECONDS": str(self.body_seconds),
+            "INFILL_HTTP_RESPONSE_TIMEOUT_SECONDS": str(self.response_seconds),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class StepSizes:
     """One denoising step; `channels` are the widths of the UNet's blocks."""
 
@@ -149,6 +173,7 @@ class Sizes:
     neighbours: NeighbourSizes = field(default_factory=NeighbourSizes)
     deliveries: DeliverySizes = field(default_factory=DeliverySizes)
     isolation: IsolationSizes = field(default_factory=IsolationSizes)
+    hostile: HostileSizes = field(default_factory=HostileSizes)
     step: StepSizes = field(default_factory=StepSizes)
     race: RaceSizes = field(default_factory=RaceSizes)
 
@@ -195,6 +220,17 @@ TINY = Sizes(
         claim_warm_up=1,
     ),
     isolation=IsolationSizes(fetches=4, submissions=4, warm_up=1),
+    hostile=HostileSizes(
+        connections=60,
+        seconds=3.0,
+        body_bytes=20_000,
+        per_second=20.0,
+        baseline_seconds=0.5,
+        watch_seconds=0.5,
+        head_seconds=0.3,
+        body_seconds=0.3,
+        response_seconds=0.5,
+    ),
     step=StepSizes(latent_side=8, channels=(32, 32, 32, 32), rounds=1, backend="eager"),
     race=RaceSizes(clients=(1, 2), rounds=1, requests=2, side=64, steps=(2, 2)),
 )

@@ -37,7 +37,7 @@ async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
             while (sending := await scene.connection.fetchval(SENDING)) < least:  # noqa: ASYNC110 - in other processes
                 await asyncio.sleep(0.05)
         waits = await scene.trickle(healthy, load.trickled)
-        peak = _peak_bytes(rig.pids[name]) / MEGABYTE
+        peak = peak_bytes(rig.pids[name]) / MEGABYTE
     note = (
         f"p50 {percentile(waits, 50):.1f} ms, most {max(waits):.0f} ms over {load.trickled}, one "
         f"at a time; {sending:,} under way to {load.hanging_origins} origins that are silent, "
@@ -62,7 +62,8 @@ async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
     ]
 
 
-def _peak_bytes(pid: int) -> int:
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that a process has used so far, in bytes."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (peak,) = (line for line in lines if line.startswith("VmHWM"))
     return int(peak.split()[1]) * 1024

@@ -2,26 +2,29 @@
 
 import asyncio
 import socket
+import urllib.error
+import urllib.request
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import SecretStr
 
+from api.server import connection_options, create_table
 from common.settings import Settings, StorageSettings, WebhookSettings
 from common.standard_webhooks.keys import load_signing_key, new_signing_key
-from tests.integration.api.gateways import Gateway, make_settings, open_gateway
+from tests.integration.api.gateways import IMAGE, Gateway, make_settings, open_gateway
 from tests.support.requests import INPAINT_BODY
 
 
 @asynccontextmanager
 async def served(gateway: Gateway) -> AsyncIterator[int]:
     """Serve a gateway on a free loopback port, and yield the port."""
-    config = uvicorn.Config(
-        gateway.app, lifespan="off", log_config=None, access_log=False, loop="none"
-    )
+    options = connection_options(create_table(gateway.services.settings.http))
+    config = uvicorn.Config(gateway.app, lifespan="off", loop="none", **options)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         # As on sockets that uvicorn opens itself; without it, each response waits for 40 ms.
@@ -52,6 +55,43 @@ async def test_a_chunked_body_that_is_too_large_is_cut_off(gateway: Gateway) -> 
         response = await exchange(port, head, chunk, chunk, chunk)
     assert response.startswith(b"HTTP/1.1 413")
     assert b'"status":"error"' in response
+
+
+async def test_an_error_before_the_body_was_read_reaches_urllib(gateway: Gateway) -> None:
+    def send(port: int, path: str) -> int:
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", b"x" * 3_000_000)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)  # noqa: S310 - our own server
+        caught.value.read()
+        return caught.value.code
+
+    async with served(gateway) as port:
+        assert await asyncio.to_thread(send, port, "/nowhere") == 404
+        assert await asyncio.to_thread(send, port, "/api/v3/inpaint") == 413
+
+
+async def test_a_multipart_body_as_dotnet_sends_it_is_accepted(gateway: Gateway) -> None:
+    parts = (
+        b'--"\r\n'
+        b"Content-Type: text/plain; charset=utf-8\r\n"
+        b"Content-Disposition: form-data; name=key\r\n\r\n" + gateway.key.encode() + b"\r\n"
+        b'--"\r\n'
+        b"Content-Type: text/plain; charset=utf-8\r\n"
+        b"Content-Disposition: form-data; name=prompt\r\n\r\na cat\r\n"
+        b'--"\r\n'
+        b"Content-Disposition: form-data; name=init_image; filename=a.png; "
+        b"filename*=utf-8''a.png\r\n\r\n" + IMAGE + b'\r\n--"--\r\n'
+    ).replace(b'--"', b"--6a1b-4c3d")
+    head = (
+        b"POST /api/v3/img2img HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        b'Content-Type: multipart/form-data; boundary="6a1b-4c3d"\r\nConnection: close\r\n\r\n'
+    )
+    chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in (parts[:150], parts[150:])]
+    async with served(gateway) as port:
+        response = await exchange(port, head, *chunks, b"0\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 200")
+    assert b'"status":"processing"' in response
+    assert await gateway.count_jobs() == 1
 
 
 async def test_a_disconnected_caller_is_not_waited_for(

@@ -69,13 +69,15 @@ async def gateway(
     bucket: StorageSettings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator["GatewayProcess"]:
+    assert bucket.fixed_keys
+    access_key_id, secret_access_key = bucket.fixed_keys
     for name, value in {
         "INFILL_DATABASE_URL": database_url,
         "INFILL_REDIS_URL": redis_url,
         "INFILL_S3_ENDPOINT_URL": str(bucket.endpoint_url),
         "INFILL_S3_BUCKET": bucket.bucket,
-        "INFILL_S3_ACCESS_KEY_ID": bucket.access_key_id,
-        "INFILL_S3_SECRET_ACCESS_KEY": bucket.secret_access_key.get_secret_value(),
+        "INFILL_S3_ACCESS_KEY_ID": access_key_id,
+        "INFILL_S3_SECRET_ACCESS_KEY": secret_access_key,
         "INFILL_API_KEY_PEPPER": PEPPER,
         "INFILL_MODELS_SERVE": '["standin-inpainting", "standin"]',
         "INFILL_SYNC_WAIT_SECONDS": "0",

@@ -9,6 +9,7 @@ from common.domain.errors import ConfigurationError
 from common.settings import (
     DatabaseSettings,
     GatewaySettings,
+    HttpSettings,
     JobSettings,
     OutboundSettings,
     RedisSettings,
@@ -212,3 +213,15 @@ def test_the_budget_for_bodies_must_hold_bodies_of_the_largest_size() -> None:
     assert GatewaySettings(max_body_bytes=100, body_budget_bytes=400)
     with pytest.raises(ConfigurationError, match=r"at least 4 times INFILL_MAX_BODY_BYTES"):
         GatewaySettings(max_body_bytes=100, body_budget_bytes=399)
+
+
+def test_connections_have_deadlines_and_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert HttpSettings().head_timeout_seconds < HttpSettings().idle_timeout_seconds
+    monkeypatch.setenv("INFILL_HTTP_TRUSTED_PROXIES", '["10.0.0.0/8", "2001:db8::/32"]')
+    assert len(HttpSettings().trusted_proxies) == 2
+    monkeypatch.setenv("INFILL_HTTP_MAX_CONNECTIONS", "0")
+    monkeypatch.setenv("INFILL_HTTP_TRUSTED_PROXIES", '["10.0.0.1/8"]')
+    with pytest.raises(ConfigurationError) as caught:
+        HttpSettings()
+    assert "INFILL_HTTP_MAX_CONNECTIONS" in caught.value.message
+    assert "INFILL_HTTP_TRUSTED_PROXIES[0]" in caught.value.message

@@ -28,7 +28,7 @@ def test_every_setting_has_a_description() -> None:
 
 
 def test_all_sections_are_found() -> None:
-    assert len(list(list_sections())) == 11
+    assert len(list(list_sections())) == 12
     assert {
         "INFILL_DATABASE_URL",
         "INFILL_PUBLIC_URL",

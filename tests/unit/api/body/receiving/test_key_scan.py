@@ -16,7 +16,11 @@ def test_a_key_is_found_wherever_the_chunks_are_cut(size: int, before: bytes, af
     assert found == [KEY]
 
 
-@pytest.mark.parametrize("text", [KEY[:-1], KEY.upper(), KEY[:-1] + "!", "adm" + KEY[3:], ""])
+@pytest.mark.parametrize(
+    "text",
+    [KEY[:-1], KEY.upper(), KEY[:-1] + "!", "adm" + KEY[3:], ""],
+    ids=["short", "upper case", "other letters", "other prefix", "empty"],
+)
 def test_other_text_is_no_key(text: str) -> None:
     assert KeyScanner().feed(text.encode() + b'"') == []
 

@@ -38,7 +38,11 @@ async def test_a_large_body_that_contains_a_key_is_received(body: bytes, size: i
         assert parse_fields(spool, headers)["key"] == KEY
 
 
-@pytest.mark.parametrize("text", [b"", new_key().encode(), KEY[:-1].encode()])
+@pytest.mark.parametrize(
+    "text",
+    [b"", new_key().encode(), KEY[:-1].encode()],
+    ids=["empty", "unknown", "cut off"],
+)
 async def test_a_large_body_without_a_tenants_key_is_rejected(text: bytes) -> None:
     body = b'{"key": "%s", %s}' % (text, LARGE)
     with pytest.raises(WrongKeyError):

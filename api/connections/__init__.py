@@ -1,0 +1,1 @@
+"""HTTP connections: parsing below ASGI, deadlines, limits, and which connection to close first."""
