@@ -47,7 +47,7 @@ def make_settings(
     """Return settings of a gateway; `gateway` changes its own section."""
     settings = Settings()
     settings.database = DatabaseSettings(
-        url=SecretStr(database_url), pool_size=4, connect_timeout_seconds=1.0
+        url=SecretStr(database_url), pool_size=4, connect_timeout_seconds=60.0
     )
     settings.redis = RedisSettings(url=SecretStr(redis_url), timeout_seconds=0.5)
     settings.storage = bucket

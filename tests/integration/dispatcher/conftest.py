@@ -35,7 +35,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(RedisSettings(url=SecretStr(redis_url)))
+    client = connect(RedisSettings(url=SecretStr(redis_url), timeout_seconds=60.0))
     yield client
     await client.aclose()
 
