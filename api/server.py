@@ -50,7 +50,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for work in (self._table.sweep_forever(), probe_stalls()):
             self._background.append(asyncio.create_task(work))
-        self._app.openapi()  # cached; building it for the first caller would block all others
+        self._app.rendered_document()  # cached; building it for the first caller would block all others
         gc.collect()
         gc.freeze()
 
