@@ -94,7 +94,8 @@ async def fresh_database(servers: Servers, template: str) -> AsyncIterator[str]:
     name = f"test_{uuid4().hex}"
     admin = await asyncpg.connect(servers.postgres.url("postgres"))
     try:
-        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        # Half the time of the default strategy, since nothing waits for the disk (`fsync` is off).
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         yield servers.postgres.url(name)
         await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     finally:
