@@ -78,7 +78,7 @@ async def _neighbour(rig: Rig, image: str, jobs: int) -> AsyncIterator[int]:
     async with rig.database.direct() as connection:
         recorded = [await record_job(connection, _slow_job(tenant.id, image)) for _ in range(jobs)]
     async with asyncio.timeout(DEADLINE_SECONDS):  # the worker polls, it was not rung for them
-        while not await _count(rig, tenant.id, ("running",)):  # noqa: ASYNC110 - in another process
+        while await _count(rig, tenant.id, ("queued",)) == jobs:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.05)
     yield tenant.id
     async with rig.database.statement() as connection:

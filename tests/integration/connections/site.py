@@ -37,8 +37,8 @@ class App:
         self.disconnected = 0
         self._released = asyncio.Event()
 
-    def openapi(self) -> dict[str, Any]:
-        return {}
+    def rendered_document(self) -> bytes:
+        return b"{}"
 
     def release(self) -> None:
         self._released.set()
