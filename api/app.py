@@ -37,7 +37,7 @@ RENDERERS: Final = ErrorRenderers(
 log = structlog.get_logger(__name__)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None) -> DocumentedApp:
     """Return the ASGI application of the gateway.
 
     Without `settings`, read them from the environment, configure logging, and end the process with
@@ -68,7 +68,7 @@ def _load_checked(settings: Settings) -> Catalogue:
     return load_catalogue(settings.models)
 
 
-def _build(settings: Settings, catalogue: Catalogue) -> FastAPI:
+def _build(settings: Settings, catalogue: Catalogue) -> DocumentedApp:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_services(settings, catalogue) as services:

@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any, Final
 
 import uvicorn
-from fastapi import FastAPI
 
 from api.connections.connection import Connection
 from api.connections.descriptors import connection_capacity
 from api.connections.limits import read_limits
 from api.connections.stall_probe import probe_stalls
 from api.connections.table import ConnectionTable
+from api.documentation.document import DocumentedApp
 from api.services import Services
 from common.settings import HttpSettings, Settings
 
@@ -35,7 +35,7 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        app: FastAPI,
+        app: DocumentedApp,
         table: ConnectionTable,
         linger_seconds: float = LINGER_SECONDS,
     ) -> None:
@@ -50,7 +50,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for work in (self._table.sweep_forever(), probe_stalls()):
             self._background.append(asyncio.create_task(work))
-        self._app.rendered_document()  # cached; building it for the first caller would block all others
+        # Cached; building it for the first caller would block all others.
+        self._app.rendered_document()
         gc.collect()
         gc.freeze()
 
@@ -87,7 +88,7 @@ def create_table(settings: HttpSettings) -> ConnectionTable:
     return ConnectionTable(read_limits(settings, connection_capacity(settings.max_connections)))
 
 
-def serve(app: FastAPI, *, host: str, port: int) -> None:
+def serve(app: DocumentedApp, *, host: str, port: int) -> None:
     """Serve the application until SIGTERM or SIGINT.
 
     Raises:

@@ -13,10 +13,10 @@ from typing import Any, cast
 
 import uvicorn
 import uvloop
-from fastapi import FastAPI
 
 from api.connections.limits import ConnectionLimits
 from api.connections.table import ConnectionTable
+from api.documentation.document import DocumentedApp
 from api.server import Server, connection_options
 
 PATIENCE_SECONDS = 60
@@ -178,7 +178,7 @@ def serving(*, linger_seconds: float = 0.0, **limits: Any) -> Iterator[Site]:
     async def run(listening: socket.socket) -> None:
         app = App()
         config = uvicorn.Config(cast("Any", app), loop="none", **connection_options(table))
-        server = Server(config, cast("FastAPI", app), table, linger_seconds)
+        server = Server(config, cast("DocumentedApp", app), table, linger_seconds)
         port = listening.getsockname()[1]
         started.append(Site(port, app, table, server, asyncio.get_running_loop()))
         ready.set()
