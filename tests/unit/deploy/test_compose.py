@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from api.server import GRACE_SECONDS, LINGER_SECONDS
-from common.settings import Settings
+from common.settings import GatewaySettings, Settings
 from deploy.cli.settings_table import list_variables
 from worker.dispatcher.dispatcher import LAST_PATIENCE_SECONDS
 
@@ -22,6 +22,19 @@ EXAMPLE = ROOT / "deploy/env.example"
 ONE_SHOTS = {"migrate", "bucket"}
 OURS = {"gateway", "worker", "dispatcher", *ONE_SHOTS}
 SLIM = ("gateway", "dispatcher")
+
+_ALL = tuple(
+    f"INFILL_{section}"
+    for section in ("DATABASE_", "REDIS_", "S3_", "OUTBOUND_", "JOB_", "MODELS_", "LOG_LEVEL")
+)
+# Settings of the gateway's own section, which has no prefix.
+OWN = {f"INFILL_{name}".upper() for name in GatewaySettings.model_fields}
+# The beginnings of the variables that each process reads.
+READS = {
+    "gateway": (*_ALL, "INFILL_WEBHOOK_", "INFILL_HTTP_", "INFILL_WORKER_CONCURRENCY", *OWN),
+    "worker": (*_ALL, "INFILL_WORKER_", "INFILL_STATUS_"),
+    "dispatcher": (*_ALL, "INFILL_WEBHOOK_", "INFILL_RETENTION_", "INFILL_STATUS_"),
+}
 
 _USED = re.compile(r"\$\{([A-Z_0-9]+)(:[?-])?([^}]*)\}")
 
@@ -119,6 +132,22 @@ def test_all_processes_get_the_shared_settings(compose: dict[str, Any]) -> None:
     shared = compose["x-shared"]
     for name in OURS:
         assert shared.items() <= service(compose, name)["environment"].items(), name
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_process_gets_exactly_the_settings_it_reads(compose: dict[str, Any], name: str) -> None:
+    given = {key for key in service(compose, name)["environment"] if key.startswith("INFILL_")}
+    read = {variable for variable in list_variables() if variable.startswith(READS[name])}
+    assert given == read
+
+
+def test_the_documentation_names_what_each_process_reads() -> None:
+    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    for name, prefixes in READS.items():
+        (row,) = re.findall(rf"^\| (?:GPU )?{name} \|(.*)$", page, re.MULTILINE)
+        documented = {f"INFILL_{text}" for text in re.findall(r"`([A-Z_0-9]+)`", row)}
+        own = {"INFILL_PUBLIC_URL", "INFILL_AUTH_CACHE_SECONDS"}  # the ends of a range
+        assert documented - own == {prefix.removesuffix("_") for prefix in prefixes} - OWN
 
 
 def test_health_is_checked_where_the_process_listens(compose: dict[str, Any]) -> None:
