@@ -21,12 +21,15 @@ from api.body.receiving.headers import read_body_headers
 from api.body.receiving.receive import BodyReceiver
 from api.body.receiving.spool import Spool
 from api.errors.api_error import WrongKeyError
+from common.runtime.fair_queues import FairSlots
 from common.settings import GatewaySettings
 
 T = TypeVar("T")
 
 # Threads that write bodies to temporary files.
 WRITERS: Final = 4
+# Large bodies of unknown senders of which a part is processed at the same time.
+UNKNOWN_SENDERS: Final = 4
 # Threads that parse large bodies. More would only compete for the interpreter.
 PARSERS: Final = 2
 
@@ -63,6 +66,7 @@ class AuthenticatedBodyReader:
         self._api_keys = api_keys
         self._max_bytes = settings.max_body_bytes
         self._budget = BodyBudget(settings.body_budget_bytes)
+        self._slots = FairSlots(UNKNOWN_SENDERS)
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="bodies")
         self._parsers = ThreadPoolExecutor(PARSERS, thread_name_prefix="parsers")
 
@@ -83,8 +87,11 @@ class AuthenticatedBodyReader:
         )
         spool = Spool(self._writers)
         try:
-            receiver = BodyReceiver(spool, reservation, self._find_tenant, self._max_bytes)
-            await receiver.receive(request, headers, is_known=sender is not None)
+            receiver = BodyReceiver(
+                *(spool, reservation, self._slots, self._find_tenant, headers),
+                is_known=sender is not None,
+            )
+            await receiver.receive(request, self._max_bytes)
             fields = await _run(self._parsers, spool, lambda: parse_fields(spool, headers))
             tenant = await self._api_keys.authenticate(find_api_key(request, fields))
             yield AuthenticatedBody(tenant, fields, spool, reservation, self._parsers)

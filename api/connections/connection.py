@@ -103,6 +103,8 @@ class Connection(HttpToolsProtocol):
         if not self._discarding:
             self._buffer += data
             self._proceed()
+        if self._phase in {Phase.BODY, Phase.DRAINING}:
+            self._wait_for_turn()
 
     # Called by the parser
 
@@ -198,6 +200,17 @@ class Connection(HttpToolsProtocol):
 
     # Parsing
 
+    def _wait_for_turn(self) -> None:
+        """Read the next part of a body when it is this client's turn."""
+        if self.transport.is_closing() or self.flow.read_paused:
+            return
+        self.transport.pause_reading()
+        self._table.reads.run(self._request_key or self.client_key, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing() and not self.flow.read_paused:
+            self.transport.resume_reading()
+
     def _proceed(self) -> None:
         try:
             while self._buffer and self._parse_next():
@@ -288,7 +301,7 @@ class Connection(HttpToolsProtocol):
             self.cycle.more_body = False
             self.cycle.message_event.set()
         client = self._request_key or self.client_key
-        self._table.starts.start(client, lambda: self._start_asgi_task(exchange, self.app))
+        self._table.starts.run(client, lambda: self._start_asgi_task(exchange, self.app))
 
     def _prepare_response(self, exchange: Exchange) -> None:
         """Decide whether the connection can stay open after the response."""

@@ -8,16 +8,20 @@ request. A client that sends its request at once is never the oldest of those.
 import asyncio
 from collections import Counter
 from http import HTTPStatus
-from typing import Protocol
+from typing import Final, Protocol
 
 from api.connections.addresses import Address, TrustedProxies, client_key
 from api.connections.http_error import HttpError
 from api.connections.limits import ConnectionLimits
 from api.connections.phases import Phase, PhaseOrder
 from api.connections.refused import RefusedLog
-from api.connections.starts import FairStarts
 from api.metrics import CONNECTIONS
 from common.runtime.clock import monotonic
+from common.runtime.fair_queues import FairTurns
+
+# The first step of a request, or a part of a body, takes up to half a millisecond.
+STARTS_PER_ITERATION: Final = 2
+READS_PER_ITERATION: Final = 1
 
 
 class Member(Protocol):
@@ -42,7 +46,8 @@ class ConnectionTable:
         self.limits = limits
         self._proxies = TrustedProxies(limits.trusted_proxies)
         self.refused = RefusedLog(limits.log_seconds)
-        self.starts = FairStarts()
+        self.starts = FairTurns(STARTS_PER_ITERATION)
+        self.reads = FairTurns(READS_PER_ITERATION)
         self.stopping = False
         self._all: PhaseOrder[Member] = PhaseOrder()
         self._by_client: dict[str, PhaseOrder[Member]] = {}

@@ -18,6 +18,7 @@ from api.errors.api_error import (
     UnavailableError,
     WrongKeyError,
 )
+from common.runtime.fair_queues import FairSlots
 
 # Returns the tenant that owns an API key, or None.
 FindTenant = Callable[[str], Awaitable[int | None]]
@@ -30,19 +31,29 @@ class BodyReceiver:
     """Receiver of one body, whose sender is known by a key in a header, or else unknown.
 
     A small body is received as it is. A larger one of an unknown sender is scanned for a key, and
-    charged to the sender's address until the key of a tenant is found.
+    charged to the sender's address until the key of a tenant is found. Until then its parts wait
+    for `slots`, in turn between addresses, while the parts of other bodies do not.
     """
 
     def __init__(
-        self, spool: Spool, reservation: BodyReservation, find_tenant: FindTenant, max_bytes: int
+        self,
+        spool: Spool,
+        reservation: BodyReservation,
+        slots: FairSlots,
+        find_tenant: FindTenant,
+        headers: BodyHeaders,
+        *,
+        is_known: bool,
     ) -> None:
         self._spool = spool
         self._reservation = reservation
+        self._slots = slots
         self._find_tenant = find_tenant
-        self._max_bytes = max_bytes
+        self._limits = limits_for(headers.format)
         self._scanner = KeyScanner()
+        self._is_known = is_known
 
-    async def receive(self, request: Request, headers: BodyHeaders, *, is_known: bool) -> None:
+    async def receive(self, request: Request, max_bytes: int) -> None:
         """Read the whole body into the spool.
 
         Raises:
@@ -53,23 +64,28 @@ class BodyReceiver:
             WrongKeyError: a large body contains no key of a tenant.
             UnavailableError: the body could not be written to a temporary file.
         """
-        limits = limits_for(headers.format)
-        is_large = False
-        async for piece in stream_body(request, self._max_bytes):
-            limits.feed(piece)
-            scanned = piece
-            if self._spool.size + len(piece) > SMALL_BYTES:
-                if not is_large:
-                    is_large = True
-                    scanned = self._spool.read(0, SMALL_BYTES) + piece
-                self._reservation.grow_to(self._spool.size + len(piece))
-                is_known = is_known or await self._find_key(scanned)
-            await self._write(piece)
-        if is_large and not is_known:
+        async for piece in stream_body(request, max_bytes):
+            if self._is_known or self._spool.size + len(piece) <= SMALL_BYTES:
+                await self._take(piece)
+            else:
+                async with self._slots.slot(self._reservation.owner):
+                    await self._take(piece)
+        if not self._is_known and self._spool.size > SMALL_BYTES:
             raise WrongKeyError
 
-    async def _find_key(self, scanned: bytes) -> bool:
-        for key in self._scanner.feed(scanned):
+    async def _take(self, piece: bytes) -> None:
+        self._limits.feed(piece)
+        size = self._spool.size + len(piece)
+        if size > SMALL_BYTES:
+            self._reservation.grow_to(size)
+            if not self._is_known:
+                self._is_known = await self._find_key(piece)
+        await self._write(piece)
+
+    async def _find_key(self, piece: bytes) -> bool:
+        # The parts of a body are not scanned before it is large.
+        unscanned = self._spool.read(0, SMALL_BYTES) if self._spool.size <= SMALL_BYTES else b""
+        for key in self._scanner.feed(unscanned + piece):
             tenant_id = await self._find_tenant(key)
             if tenant_id is not None:
                 self._reservation.assign(tenant_id)

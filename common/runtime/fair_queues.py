@@ -1,0 +1,106 @@
+"""Queues that serve their clients in turn, so that a burst of one client delays no other.
+
+Without them, a thousand pieces of work that become ready together run in one iteration of the event
+loop, and every request waits for them at each of its own steps.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+Work = Callable[[], None]
+
+
+class RoundRobin(Generic[T]):
+    """Queue of items of several owners, taken from one owner after another."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, deque[T]] = {}
+
+    def __bool__(self) -> bool:
+        """Return whether an item is waiting."""
+        return bool(self._waiting)
+
+    def put(self, owner: Hashable, item: T) -> None:
+        """Append an item to those of its owner."""
+        self._waiting.setdefault(owner, deque()).append(item)
+
+    def take(self) -> T:
+        """Remove and return the oldest item of the next owner."""
+        owner = next(iter(self._waiting))
+        items = self._waiting.pop(owner)
+        item = items.popleft()
+        if items:
+            self._waiting[owner] = items  # behind the other owners
+        return item
+
+
+class FairTurns:
+    """Queue of callbacks, of which a few run in each iteration of the event loop."""
+
+    def __init__(self, per_iteration: int) -> None:
+        self._per_iteration = per_iteration
+        self._waiting: RoundRobin[Work] = RoundRobin()
+        self._run = 0  # in this iteration
+        self._is_scheduled = False
+
+    def run(self, owner: Hashable, work: Work) -> None:
+        """Run `work` now, or in a later iteration if this one has run enough."""
+        if self._run < self._per_iteration and not self._waiting:
+            self._run += 1
+            work()
+        else:
+            self._waiting.put(owner, work)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._run = 0
+        while self._waiting and self._run < self._per_iteration:
+            self._run += 1
+            self._waiting.take()()
+        self._is_scheduled = self._run > 0
+        if self._is_scheduled:
+            asyncio.get_running_loop().call_soon(self._continue)
+
+
+class FairSlots:
+    """Semaphore whose slots go to the waiting owners in turn."""
+
+    def __init__(self, slots: int) -> None:
+        self._free = slots
+        self._waiting: RoundRobin[asyncio.Future[None]] = RoundRobin()
+
+    @asynccontextmanager
+    async def slot(self, owner: Hashable) -> AsyncIterator[None]:
+        """Wait for a slot, and hold it while the block runs."""
+        await self._acquire(owner)
+        try:
+            yield
+        finally:
+            self._release()
+
+    async def _acquire(self, owner: Hashable) -> None:
+        if self._free and not self._waiting:
+            self._free -= 1
+            return
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.put(owner, granted)
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled():
+                self._release()
+            raise
+
+    def _release(self) -> None:
+        while self._waiting:
+            granted = self._waiting.take()
+            if not granted.done():
+                granted.set_result(None)
+                return
+        self._free += 1
