@@ -45,12 +45,16 @@ class AddressRules:
 
     def allows(self, address: Address) -> bool:
         """Return whether a connection to `address` is allowed; denied networks take precedence."""
-        if _is_alternative_notation(address) or _in_any(address, self.denied):
+        if self.is_denied(address):
             return False
         if isinstance(address, IPv6Address) and address in NAT64:
             # Opening the translator does not open the IPv4 addresses behind it.
             return self.is_opened(address) and self.allows(IPv4Address(int(address) & 0xFFFF_FFFF))
         return self.is_opened(address) or is_public(address)
+
+    def is_denied(self, address: Address) -> bool:
+        """Return whether `address` is denied, or in a form that could hide a denied one."""
+        return _is_alternative_notation(address) or _in_any(address, self.denied)
 
     def is_opened(self, address: Address) -> bool:
         """Return whether `address` is in a network that the operator explicitly allowed."""

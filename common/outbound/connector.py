@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
 
-from common.outbound.address import Address, AddressRules
+from common.outbound.address import Address
 from common.outbound.errors import ExchangeError, Reason
+from common.outbound.internal_hosts import is_private
 from common.outbound.resolver import Resolver
+from common.outbound.rules import Rules
 from common.outbound.stream import CappedStream
 from common.outbound.url import Target, not_allowed_error
 
@@ -39,8 +41,9 @@ class Connector:
     a changed DNS record cannot redirect the connection (DNS rebinding).
     """
 
-    addresses: AddressRules
+    rules: Rules
     resolver: Resolver
+    internal_resolver: Resolver  # of the names of internal hosts
     dns_timeout_seconds: float
     tls: Callable[[], ssl.SSLContext]
 
@@ -53,7 +56,7 @@ class Connector:
         """
         addresses = await self._resolve(target)
         for address in addresses:
-            self._check_address(address)
+            self._check_address(target, address)
         *first, last = addresses[:MAX_ATTEMPTS]
         for address in first:
             try:
@@ -71,7 +74,7 @@ class Connector:
             return [target.literal]
         try:
             async with asyncio.timeout(self.dns_timeout_seconds):
-                answers = await self.resolver(target.host, target.port)
+                answers = await self._choose_resolver(target)(target.host, target.port)
         except OSError as error:  # a time-out too
             raise ExchangeError(Reason.DNS, str(error) or "timed out") from error
         addresses = list(dict.fromkeys(answers))
@@ -79,8 +82,13 @@ class Connector:
             raise ExchangeError(Reason.DNS, f"{len(addresses)} addresses")
         return addresses
 
-    def _check_address(self, address: Address) -> None:
-        rules = self.addresses
+    def _choose_resolver(self, target: Target) -> Resolver:
+        return self.internal_resolver if self.rules.is_internal(target) else self.resolver
+
+    def _check_address(self, target: Target, address: Address) -> None:
+        rules = self.rules.addresses
+        if self.rules.is_internal(target) and is_private(address) and not rules.is_denied(address):
+            return
         if not rules.allows(address) or (not rules.is_opened(address) and is_this_machine(address)):
             raise not_allowed_error(f"resolves to {address}")
 

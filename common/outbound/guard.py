@@ -17,7 +17,7 @@ from common.outbound.connector import Connector
 from common.outbound.errors import ExchangeError, Reason
 from common.outbound.exchange import HttpResponse, send_request
 from common.outbound.nameservers import NameserverResolver
-from common.outbound.resolver import Resolver, ThreadedResolver
+from common.outbound.resolver import Resolver, ThreadedResolver, resolve_internal_host
 from common.outbound.rules import Rules
 from common.outbound.url import Target, parse_url, resolve_redirect
 from common.runtime.clock import monotonic, utc_now
@@ -64,10 +64,12 @@ class Guard:
         self._settings = settings
         self._rules = Rules.from_settings(settings)
         self._own_resolver = _make_resolver(settings)
+        self._internal_resolver = ThreadedResolver(resolve_internal_host)
         self._given_tls = tls
         self._connector = Connector(
-            addresses=self._rules.addresses,
+            rules=self._rules,
             resolver=resolver or self._own_resolver,
+            internal_resolver=resolver or self._internal_resolver,
             dns_timeout_seconds=settings.dns_timeout_seconds,
             tls=lambda: self._tls,
         )
@@ -141,6 +143,7 @@ class Guard:
     async def aclose(self) -> None:
         """Stop the threads that resolve names."""
         await self._own_resolver.aclose()
+        await self._internal_resolver.aclose()
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:

@@ -31,6 +31,18 @@ def resolve_host(host: str, port: int) -> list[Address]:
     return [ip_address(answer[4][0]) for answer in answers]
 
 
+def resolve_internal_host(host: str, port: int) -> list[Address]:
+    """Return all addresses of an internal host, also by the machine's search list.
+
+    The operator has named the host as this machine calls it.
+
+    Raises:
+        OSError: the name does not resolve.
+    """
+    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [ip_address(answer[4][0]) for answer in answers]
+
+
 class ThreadedResolver:
     """The system's resolver in a separate thread pool, with one look-up per name at a time.
 

@@ -6,6 +6,7 @@ from typing import Final, Self
 from common.domain.errors import ConfigurationError
 from common.outbound.address import AddressRules
 from common.outbound.host import parse_name
+from common.outbound.internal_hosts import InternalHost, parse_internal_hosts
 from common.outbound.url import DEFAULT_PORTS, Target, invalid_url_error, not_allowed_error
 from common.settings import OutboundSettings
 
@@ -25,6 +26,7 @@ class Rules:
     addresses: AddressRules
     ports: frozenset[int]
     denied_names: frozenset[str]
+    internal_hosts: tuple[InternalHost, ...]
     webhooks_https_only: bool
 
     @classmethod
@@ -32,7 +34,7 @@ class Rules:
         """Return the rules that `settings` define.
 
         Raises:
-            ConfigurationError: a denied host is not a host name.
+            ConfigurationError: a denied host is not a host name, or an internal host is invalid.
         """
         try:
             denied = frozenset(map(parse_name, settings.denied_hosts))
@@ -43,7 +45,8 @@ class Rules:
         return cls(
             addresses=AddressRules(settings.allowed_networks, settings.denied_networks),
             ports=settings.allowed_ports.union(DEFAULT_PORTS.values()),
-            denied_names=denied | INTERNAL_NAMES,
+            denied_names=denied,
+            internal_hosts=parse_internal_hosts(settings.internal_hosts),
             webhooks_https_only=settings.webhooks_https_only,
         )
 
@@ -55,10 +58,11 @@ class Rules:
         """
         if webhook and self.webhooks_https_only and target.scheme != "https":
             raise invalid_url_error("webhook URLs must start with https://")
-        if target.literal is None and "." not in target.host:
+        internal = self.is_internal(target)
+        if target.literal is None and "." not in target.host and not internal:
             raise invalid_url_error("the host name in the URL has no dot")
         # Before the port, because the message about a port says what is allowed.
-        if self._is_name_denied(target.host):
+        if _is_below(target.host, self.denied_names if internal else self._closed_names):
             raise not_allowed_error("an internal or denied name")
         if target.literal is not None and not self.addresses.allows(target.literal):
             raise not_allowed_error(f"address {target.literal}")
@@ -66,10 +70,20 @@ class Rules:
             allowed = ", ".join(map(str, sorted(self.ports)))
             raise invalid_url_error(f"port {target.port} is not one of the allowed ports {allowed}")
 
+    def is_internal(self, target: Target) -> bool:
+        """Return whether `target` is at an internal host that the operator opened."""
+        return any(host.matches(target) for host in self.internal_hosts)
+
+    @property
+    def _closed_names(self) -> frozenset[str]:
+        return self.denied_names | INTERNAL_NAMES
+
     def _is_port_allowed(self, target: Target) -> bool:
         # In a network the operator opened, every port is allowed; elsewhere those on the list.
         opened = target.literal is not None and self.addresses.is_opened(target.literal)
-        return opened or target.port in self.ports or ANY_PORT in self.ports
+        listed = any(host.port and host.matches(target) for host in self.internal_hosts)
+        return opened or listed or target.port in self.ports or ANY_PORT in self.ports
 
-    def _is_name_denied(self, name: str) -> bool:
-        return any(name == denied or name.endswith(f".{denied}") for denied in self.denied_names)
+
+def _is_below(name: str, ancestors: frozenset[str]) -> bool:
+    return any(name == ancestor or name.endswith(f".{ancestor}") for ancestor in ancestors)

@@ -58,6 +58,13 @@ class OutboundSettings(Section):
         description="Private networks to allow, as JSON of CIDRs; addresses in them may be called "
         "at any port. `infill up` allows loopback for itself.",
     )
+    internal_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Names of internal hosts that may be called although they have private "
+        'addresses, as JSON, each with a port or without one: `["app:3000", '
+        '"*.svc.cluster.local"]`. They are resolved by the system\'s resolver. Loopback, '
+        "link-local addresses and metadata services stay closed.",
+    )
     denied_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(),
         description="Public networks to deny, such as your own, as JSON of CIDRs.",

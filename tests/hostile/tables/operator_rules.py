@@ -100,6 +100,26 @@ REFUSED: Final[list[tuple[dict[str, Any], str, str]]] = [
     ({"allowed_networks": ["0.0.0.0/0"]}, "http://2130706433/", "decimal, though all is open"),
     ({"allowed_ports": [0]}, "http://example.com:0/", "port 0, though every port is open"),
     ({"allowed_ports": [0]}, "http://example.com:+80/", "sign, though every port is open"),
+    ({}, "http://app.svc.cluster.local/", "an internal name that is not opened"),
+    ({"internal_hosts": ["app:3000"]}, "http://app/", "an opened name at another port"),
+    ({"internal_hosts": ["app:3000"]}, "http://app:3001/", "an opened name at another port"),
+    ({"internal_hosts": ["app"]}, "http://app:3000/", "an opened name at an unusual port"),
+    ({"internal_hosts": ["app"]}, "http://web/", "another name"),
+    ({"internal_hosts": ["app"]}, "http://app.local/", "below another name"),
+    ({"internal_hosts": ["*.svc.cluster.local"]}, "http://svc.cluster.local/", "no label below"),
+    ({"internal_hosts": ["*.svc.cluster.local"]}, "http://xsvc.cluster.local/", "half a label"),
+    ({"internal_hosts": ["*.svc.cluster.local"]}, "http://a.pod.cluster.local/", "a sibling"),
+    (
+        {"internal_hosts": ["*.svc.cluster.local"], "denied_hosts": ["db.svc.cluster.local"]},
+        "http://db.svc.cluster.local/",
+        "denied within what is open",
+    ),
+    ({"internal_hosts": ["*.internal"]}, "http://169.254.169.254/", "an address is no name"),
+    (
+        {"internal_hosts": ["app:3000"], "webhooks_https_only": True},
+        "http://app:3000/",
+        "a webhook that is not https",
+    ),
 ]
 
 PASSES: Final[list[tuple[dict[str, Any], str]]] = [
@@ -114,4 +134,11 @@ PASSES: Final[list[tuple[dict[str, Any], str]]] = [
     ({"webhooks_https_only": True}, "https://example.com/"),
     ({"allowed_networks": ["64:ff9b::/96"]}, "http://[64:ff9b::808:808]/"),
     ({"allowed_networks": ["64:ff9b::/96", "10.0.0.0/8"]}, "http://[64:ff9b::a00:1]/"),
+    ({"internal_hosts": ["app:3000"]}, "http://APP.:3000/hook"),
+    ({"internal_hosts": ["app"]}, "http://app/hook"),
+    ({"internal_hosts": ["app"]}, "https://app/hook"),
+    ({"internal_hosts": ["app"], "allowed_ports": [3000]}, "http://app:3000/hook"),
+    ({"internal_hosts": ["*.svc.cluster.local"]}, "http://a.b.svc.cluster.local/"),
+    ({"internal_hosts": ["*.svc.cluster.local:8080"]}, "http://a.svc.cluster.local:8080/"),
+    ({"internal_hosts": ["*.internal"]}, "http://hooks.internal/"),
 ]
