@@ -6,7 +6,6 @@ backoff are columns of the job's row. It does no harm if a ring is lost or deliv
 """
 
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 from queue import Empty
 from threading import Event
@@ -28,7 +27,6 @@ from common.settings import RedisSettings, Settings
 _POLL_SECONDS: Final = 1.0
 # Between two tries to reach Redis; by default Celery would soon pause for half a minute.
 _RETRY_SECONDS: Final = 1
-_VERIFIED_TLS: Final = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
 # Set when the process is told to stop, which ends the pause.
 _stopped: Final = Event()
 # The kernel probes an idle connection, so that a peer that vanished without closing it, as after
@@ -107,8 +105,7 @@ def create_app(settings: Settings) -> Celery:
         worker_enable_prefetch_count_reduction=False,
         broker_connection_retry_on_startup=True,
         worker_consumer=ReconnectingConsumer,
-        # Used for `rediss://` only, where by default kombu would not verify the certificate.
-        broker_use_ssl=_VERIFIED_TLS if _is_tls(settings.redis) else None,
+        broker_use_ssl=settings.redis.tls_options or None,
         broker_transport_options=_transport(settings.redis),
         # Unset, Celery would first bind every ring to an exchange of its default name.
         task_default_queue="infill",
@@ -166,10 +163,6 @@ def stop_listening() -> None:
     """End the Celery worker within a second; safe to call from any thread."""
     _stopped.set()
     state.should_stop = 0  # type: ignore[assignment] # declared None, an exit code when set
-
-
-def _is_tls(redis: RedisSettings) -> bool:
-    return redis.url.get_secret_value().startswith("rediss:")
 
 
 def _transport(redis: RedisSettings) -> dict[str, object]:

@@ -28,6 +28,7 @@ def connect(settings: RedisSettings) -> "Redis":
     """
     pool = BlockingConnectionPool.from_url(
         settings.url.get_secret_value(),
+        **settings.tls_options,
         socket_timeout=settings.timeout_seconds,
         socket_connect_timeout=settings.timeout_seconds,
         retry=Retry(NoBackoff(), 1, supported_errors=DISCONNECTING_ERRORS),

@@ -1,8 +1,10 @@
 """Settings of the connections to Postgres, Redis and the object store."""
 
 import re
+import ssl
 from ipaddress import ip_address
-from typing import Final, Literal, Self
+from pathlib import Path
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
@@ -44,6 +46,11 @@ class RedisSettings(Section):
         default=SecretStr("redis://127.0.0.1:6379/0"),
         description="URL of the Redis database, `redis://[:password@]host:port/number`.",
     )
+    ca_file: Path | None = Field(
+        default=None,
+        description="File with CA certificates (PEM) for a `rediss://` URL, in addition to the "
+        "system's; all processes verify the certificate and host name of Redis.",
+    )
     timeout_seconds: PositiveFloat = Field(
         default=2.0,
         description="Longest wait for Redis; after that a ring is left to the sweeper, which "
@@ -64,7 +71,31 @@ class RedisSettings(Section):
                 "must begin with redis:// or rediss:// and a host, such as "
                 "redis://127.0.0.1:6379/0; Sentinel and sockets are not supported"
             )
+        if parts.query or parts.fragment:
+            raise ValueError(
+                "must have nothing after the number of the database; certificates are always "
+                "verified, with the CAs in INFILL_REDIS_CA_FILE and those of the system"
+            )
         return url
+
+    @field_validator("ca_file")
+    @classmethod
+    def _check_ca_file(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            try:
+                ssl.create_default_context(cafile=file)
+            except OSError as error:  # an SSLError too
+                problem = error.strerror or "no PEM certificate"
+                raise ValueError(f"must be a file of PEM certificates: {problem}") from None
+        return file
+
+    @property
+    def tls_options(self) -> dict[str, Any]:
+        """Options of redis-py and kombu that verify the certificate; none without `rediss://`."""
+        if urlsplit(self.url.get_secret_value()).scheme != "rediss":
+            return {}
+        verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+        return verified if self.ca_file is None else {**verified, "ssl_ca_certs": str(self.ca_file)}
 
 
 class StorageSettings(Section):

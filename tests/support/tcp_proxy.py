@@ -4,10 +4,12 @@ While stalled, it still accepts connections, but it neither forwards data nor cl
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
-from tests.support.connections import port_of, serving
+from tests.support.connections import ON_A_FREE_PORT, port_of, serving
 
 CHUNK_BYTES = 65_536
 
@@ -68,9 +70,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy(target: int) -> AsyncIterator[Proxy]:
-    """Run a proxy to the loopback port `target` for the duration of the block."""
+async def proxy(target: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
+    """Run a proxy to the loopback port `target` while the block runs, with TLS if given."""
     opened = Proxy(target)
-    async with serving(opened.serve) as server:
+    async with serving(opened.serve, partial(ON_A_FREE_PORT, ssl=tls)) as server:
         opened.port = port_of(server)
         yield opened

@@ -1,5 +1,6 @@
 """Settings come from the environment, and a wrong one is named."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +161,24 @@ def test_an_address_of_redis_that_cannot_work_is_rejected(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"INFILL_REDIS_URL: .*must begin with") as caught:
         RedisSettings(url=SecretStr(url))
     assert "hush" not in caught.value.message
+
+
+@pytest.mark.parametrize("end", ["?ssl_cert_reqs=none", "?socket_timeout=1", "#hush"])
+def test_parameters_in_an_address_of_redis_are_rejected(end: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"INFILL_REDIS_URL: .*nothing after") as caught:
+        RedisSettings(url=SecretStr(f"rediss://:hush@redis.example/0{end}"))
+    assert "hush" not in caught.value.message
+
+
+@pytest.mark.parametrize(("content", "problem"), [(None, "No such file"), ("-", "no PEM")])
+def test_a_ca_file_of_redis_must_hold_certificates(
+    tmp_path: Path, content: str | None, problem: str
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ConfigurationError, match=rf"INFILL_REDIS_CA_FILE: .*{problem}"):
+        RedisSettings(ca_file=file)
 
 
 @pytest.mark.parametrize("key", ["a", "changeme", "admin" * 4, "a" * 40, "0123456789abcde"])
