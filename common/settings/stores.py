@@ -84,9 +84,10 @@ class RedisSettings(Section):
         if file is not None:
             try:
                 ssl.create_default_context(cafile=file)
-            except OSError as error:  # an SSLError too
-                problem = error.strerror or "no PEM certificate"
-                raise ValueError(f"must be a file of PEM certificates: {problem}") from None
+            except ssl.SSLError:
+                raise ValueError("must contain PEM certificates") from None
+            except OSError as error:
+                raise ValueError(f"cannot be read: {error.strerror}") from None
         return file
 
     @property

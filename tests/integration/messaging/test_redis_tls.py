@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from kombu.exceptions import OperationalError
+from kombu.transport.redis import Channel
 from pydantic import SecretStr
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -49,7 +51,7 @@ async def connect_celery(settings: RedisSettings) -> None:
 
     def ping() -> None:
         with create_app(every).connection_for_read() as connection:
-            connection.default_channel.client.ping()
+            cast("Channel", connection.default_channel).client.ping()
 
     await asyncio.to_thread(ping)
 

@@ -170,7 +170,9 @@ def test_parameters_in_an_address_of_redis_are_rejected(end: str) -> None:
     assert "hush" not in caught.value.message
 
 
-@pytest.mark.parametrize(("content", "problem"), [(None, "No such file"), ("-", "no PEM")])
+@pytest.mark.parametrize(
+    ("content", "problem"), [(None, "No such file"), ("-", "must contain PEM certificates")]
+)
 def test_a_ca_file_of_redis_must_hold_certificates(
     tmp_path: Path, content: str | None, problem: str
 ) -> None:
