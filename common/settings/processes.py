@@ -9,26 +9,21 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    SecretStr,
-    field_validator,
     model_validator,
 )
 
 from common.domain.errors import ConfigurationError
+from common.settings.checks import BaseUrl, Secret
 from common.settings.section import Section, section_config
 
 # A sender may hold a half of its half of the budget for bodies.
 BODIES_IN_BUDGET: Final = 4
-# An admin key that can be guessed gives full access. These minima also exclude common words such
-# as `changeme`, and repetitions of them.
-ADMIN_KEY_LENGTH: Final = 16
-ADMIN_KEY_CHARACTERS: Final = 10
 
 
 class GatewaySettings(Section):
     """Settings of the gateway, which serves the HTTP APIs."""
 
-    public_url: str = Field(
+    public_url: BaseUrl = Field(
         default="http://127.0.0.1:8000",
         description="Base URL by which callers reach the gateway; `fetch_result` starts with it.",
     )
@@ -49,12 +44,13 @@ class GatewaySettings(Section):
         "client without a key, holds at most a half of its half. At least four times "
         "`INFILL_MAX_BODY_BYTES`.",
     )
-    api_key_pepper: SecretStr | None = Field(
+    api_key_pepper: Secret | None = Field(
         default=None,
         description="Secret mixed into the stored digests of API and admin keys; required by "
-        "gateways and by the commands that create keys. Changing it invalidates all keys.",
+        "gateways and by the commands that create keys. Changing it invalidates all keys. At least "
+        "16 characters, 10 of them different.",
     )
-    admin_key: SecretStr | None = Field(
+    admin_key: Secret | None = Field(
         default=None,
         description="A first admin key, in addition to those made with `infill admin-keys create`; "
         "empty disables the admin API. At least 16 characters, 10 of them different.",
@@ -73,17 +69,6 @@ class GatewaySettings(Section):
                 "INFILL_MAX_BODY_BYTES, or a body of the largest size would never fit"
             )
         return self
-
-    @field_validator("admin_key")
-    @classmethod
-    def _check_admin_key(cls, key: SecretStr | None) -> SecretStr | None:
-        text = key.get_secret_value() if key else ""
-        if text and (len(text) < ADMIN_KEY_LENGTH or len(set(text)) < ADMIN_KEY_CHARACTERS):
-            raise ValueError(
-                f"can be guessed: use at least {ADMIN_KEY_LENGTH} characters, "
-                f"{ADMIN_KEY_CHARACTERS} of them different, for example from `openssl rand -hex 24`"
-            )
-        return key
 
     def require_pepper(self) -> str:
         """Return the pepper, which has no default because a publicly known pepper would be useless.

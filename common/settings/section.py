@@ -43,15 +43,20 @@ class Section(BaseSettings):
         first, *rest = problem["loc"] or ("*",)  # no location if fields contradict each other
         # The location names list indexes, and validators that pydantic tried, which are left out.
         indexes = "".join(f"[{part}]" for part in rest if isinstance(part, int))
-        message = f"{cls._variable_name(str(first))}{indexes}: {problem['msg']}"
+        reason = problem["msg"].removeprefix("Value error, ")
+        message = f"{cls._variable_name(str(first))}{indexes}: {reason}"
         field = cls.model_fields.get(str(first))
-        if field is None or SecretStr in {field.annotation, *get_args(field.annotation)}:
+        if field is None or _is_secret(field.annotation):
             return message
         return f"{message} (given: {problem['input']!r})"
 
     @classmethod
     def _variable_name(cls, field: str) -> str:
         return f"{cls.model_config.get('env_prefix', '')}{field}".upper()
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
 
 
 def section_config(prefix: str) -> SettingsConfigDict:

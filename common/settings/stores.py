@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 
+from common.settings.checks import BaseUrl, Endpoint
 from common.settings.section import Section, section_config
 
 _HOST_LABEL: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -104,7 +105,7 @@ class StorageSettings(Section):
 
     model_config = section_config("INFILL_S3_")
 
-    endpoint_url: str | None = Field(
+    endpoint_url: Endpoint | None = Field(
         default=None,
         description="Endpoint URL of the object store; empty means Amazon S3 in that region.",
     )
@@ -130,12 +131,12 @@ class StorageSettings(Section):
         default=None,
         description="Session token of a temporary access key; such a key is not renewed.",
     )
-    public_base_url: str | None = Field(
+    public_base_url: BaseUrl | None = Field(
         default=None,
         description="Base URL under which objects are public (a CDN, r2.dev); "
         "empty means presigned links.",
     )
-    presigned_endpoint_url: str | None = Field(
+    presigned_endpoint_url: Endpoint | None = Field(
         default=None,
         description="Endpoint URL under which callers reach the object store, if it differs from "
         "ours, as in a container network; presigned links are signed for it.",

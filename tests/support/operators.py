@@ -7,7 +7,7 @@ from common.postgres.database import Database
 from common.postgres.repositories.tenants.authentication import find_key_owner
 
 OPERATOR = Operator("tests")
-PEPPER = "pepper-of-tests"
+PEPPER = "pepper-of-the-unit-tests"
 EVERYTHING = Page(LARGEST_LIMIT)
 
 

@@ -18,7 +18,7 @@ from tests.conftest import Servers
 from tests.support import operators
 from tests.support.operators import EVERYTHING, OPERATOR
 
-PEPPER = "of the tests"
+PEPPER = "pepper of the unit tests"
 ADMIN = "adm_of_the_tests"
 
 

@@ -21,7 +21,7 @@ def unavailable_stores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_S3_ENDPOINT_URL", f"http://{LOOPBACK}:{unused}")
     monkeypatch.setenv("INFILL_S3_ACCESS_KEY_ID", "none")
     monkeypatch.setenv("INFILL_S3_SECRET_ACCESS_KEY", "none")
-    monkeypatch.setenv("INFILL_API_KEY_PEPPER", "of the tests")
+    monkeypatch.setenv("INFILL_API_KEY_PEPPER", "pepper of the unit tests")
 
 
 async def assert_starts_and_stops(folder: Path, child: Child, port: int) -> None:

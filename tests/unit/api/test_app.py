@@ -9,7 +9,7 @@ from common.settings import Settings
 
 @pytest.fixture(autouse=True)
 def pepper(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INFILL_API_KEY_PEPPER", "of the tests")
+    monkeypatch.setenv("INFILL_API_KEY_PEPPER", "pepper of the unit tests")
 
 
 @pytest.fixture

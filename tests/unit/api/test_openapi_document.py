@@ -20,7 +20,7 @@ UNDOCUMENTED = ("/openapi.json", PAGE_PATH)
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
     settings = Settings()
-    settings.gateway = GatewaySettings(api_key_pepper="of the tests")
+    settings.gateway = GatewaySettings(api_key_pepper="pepper of the unit tests")
     return create_app(settings)
 
 

@@ -15,7 +15,7 @@ from common.settings import GatewaySettings, Settings
 @pytest.fixture(scope="module")
 def described() -> dict[str, Any]:
     settings = Settings()
-    settings.gateway = GatewaySettings(api_key_pepper="of the tests")
+    settings.gateway = GatewaySettings(api_key_pepper="pepper of the unit tests")
     return create_app(settings).openapi()
 
 

@@ -183,12 +183,13 @@ def test_a_ca_file_of_redis_must_hold_certificates(
         RedisSettings(ca_file=file)
 
 
-@pytest.mark.parametrize("key", ["a", "changeme", "admin" * 4, "a" * 40, "0123456789abcde"])
-def test_an_admin_key_that_can_be_guessed_is_rejected(
-    monkeypatch: pytest.MonkeyPatch, key: str
+@pytest.mark.parametrize("variable", ["INFILL_ADMIN_KEY", "INFILL_API_KEY_PEPPER"])
+@pytest.mark.parametrize("secret", ["a", "changeme", "admin" * 4, "a" * 40, "0123456789abcde"])
+def test_a_secret_that_can_be_guessed_is_rejected(
+    monkeypatch: pytest.MonkeyPatch, variable: str, secret: str
 ) -> None:
-    monkeypatch.setenv("INFILL_ADMIN_KEY", key)
-    with pytest.raises(ConfigurationError, match=r"INFILL_ADMIN_KEY: .*guessed") as caught:
+    monkeypatch.setenv(variable, secret)
+    with pytest.raises(ConfigurationError, match=rf"{variable}: .*guessed") as caught:
         GatewaySettings()
     assert "given" not in caught.value.message
 
@@ -246,3 +247,55 @@ def test_connections_have_deadlines_and_limits(monkeypatch: pytest.MonkeyPatch) 
         HttpSettings()
     assert "INFILL_HTTP_MAX_CONNECTIONS" in caught.value.message
     assert "INFILL_HTTP_TRUSTED_PROXIES[0]" in caught.value.message
+
+
+URLS = [
+    (GatewaySettings, "INFILL_PUBLIC_URL"),
+    (StorageSettings, "INFILL_S3_ENDPOINT_URL"),
+    (StorageSettings, "INFILL_S3_PUBLIC_BASE_URL"),
+    (StorageSettings, "INFILL_S3_PRESIGNED_ENDPOINT_URL"),
+]
+
+
+@pytest.mark.parametrize(("section", "variable"), URLS)
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("minio:9000", "must begin with http:// or https://"),
+        ("minio", "must begin with http:// or https://"),
+        ("minio://minio:9000", "must begin with http:// or https://"),
+        ("//minio:9000", "must begin with http:// or https://"),
+        ("http://", "has an invalid host or port"),
+        ("http:///bucket", "has an invalid host or port"),
+        ("http://minio:port", "has an invalid host or port"),
+        ("http://minio:0", "has an invalid host or port"),
+        ("http://minio:70000", "has an invalid host or port"),
+        ("http://[::1", "has an invalid host or port"),
+        ("http://min io:9000", "must not contain white space"),
+        ("http://user:word@minio:9000", "must not contain a user name or password"),
+        ("http://minio:9000/?a=b", r"must not contain \? or #"),
+        ("http://minio:9000/#a", r"must not contain \? or #"),
+    ],
+)
+def test_a_url_that_cannot_work_is_rejected(
+    monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str, url: str, problem: str
+) -> None:
+    monkeypatch.setenv(variable, url)
+    with pytest.raises(ConfigurationError, match=rf"{variable}: .*{problem}"):
+        section()
+
+
+@pytest.mark.parametrize(("section", "variable"), URLS)
+@pytest.mark.parametrize("url", ["http://minio:9000", "https://[::1]:9000/", "https://a.example"])
+def test_a_url_of_a_server_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, section: type[Section], variable: str, url: str
+) -> None:
+    monkeypatch.setenv(variable, url)
+    section()
+
+
+def test_only_base_urls_may_have_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert GatewaySettings(public_url="https://example.com/infill").public_url
+    monkeypatch.setenv("INFILL_S3_ENDPOINT_URL", "https://example.com/bucket")
+    with pytest.raises(ConfigurationError, match=r"INFILL_S3_ENDPOINT_URL: .*contain a path"):
+        StorageSettings()
