@@ -14,6 +14,8 @@ from common.domain.errors import ConfigurationError
 def lock_home(home: Path) -> Iterator[None]:
     """Lock the folder `home` for the duration of the block; create it if it is missing.
 
+    Afterwards only its owner can enter it.
+
     The kernel releases the lock when the process ends, however it ends, so no stale lock remains.
 
     Raises:
@@ -36,7 +38,8 @@ def lock_home(home: Path) -> Iterator[None]:
 
 def _open_lock(home: Path) -> TextIO:
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.chmod(0o700)
         return (home / "lock").open("a+")
     except OSError as error:
         raise ConfigurationError(

@@ -43,15 +43,19 @@ def load_or_create_secrets(home: Path) -> LocalSecrets:
 
 
 def write_private(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` as a JSON file that only its owner can read.
+    """Write `content` as a JSON file that only its owner can read."""
+    write_private_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_private_text(path: Path, text: str) -> None:
+    """Write a file that only its owner can read.
 
     Atomic: a temporary file is written and renamed.
     """
     draft = path.with_suffix(".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

@@ -75,7 +75,7 @@ def switch_account_keeping_access(uid: int, gid: int) -> None:
 
 
 def main(parent: str, death_signal: str, account: str, *command: str) -> NoReturn:
-    """Set up this process (account, death signal), then replace it with `command`.
+    """Set up this process (account, death signal, umask), then replace it with `command`.
 
     Exits with status 1 if the process `parent` has ended already.
     """
@@ -86,6 +86,7 @@ def main(parent: str, death_signal: str, account: str, *command: str) -> NoRetur
     check_result(libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "parent death signal")
     if os.getppid() != int(parent):  # it died before prctl took effect
         sys.exit(1)
+    os.umask(0o077)  # images, logs and data are for this account only
     # Python ignores these signals, and programs inherit ignored signals.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)

@@ -5,6 +5,7 @@ import os
 from asyncio.subprocess import Process
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from signal import Signals
 from types import TracebackType
@@ -95,15 +96,15 @@ class Supervisor:
             self._running.remove(running)
 
     def _open_log(self, name: str) -> IO[bytes]:
-        """Return a new log file for the child `name`, opened for writing.
+        """Return a new log file for the child `name`, readable by its owner, opened for writing.
 
         The log of the previous run is renamed to `*.log.1`.
         """
-        self._logs.mkdir(parents=True, exist_ok=True)
+        self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._logs / f"{name}.log"
         if path.exists():
             path.replace(path.with_suffix(".log.1"))
-        return path.open("ab")
+        return open(path, "ab", opener=partial(os.open, mode=0o600))
 
 
 async def _wait_until_ready(child: Child, exited: asyncio.Task[ChildExit]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from secrets import token_urlsafe
 
 from common.object_store.storage import Storage
 from common.settings import Settings
@@ -38,7 +39,7 @@ async def start_stores(
         environment["INFILL_DATABASE_URL"] = postgres.url()
     if not is_set("INFILL_REDIS_URL"):
         report("starting Redis")
-        redis = RedisServer(home, ports["redis"])
+        redis = RedisServer(home, ports["redis"], password=token_urlsafe(24))  # it keeps no data
         await _start(redis, supervisor)
         environment["INFILL_REDIS_URL"] = redis.url()
     if not is_set("INFILL_S3_ENDPOINT_URL"):

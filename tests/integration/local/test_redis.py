@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError
 
 from common.domain.errors import ConfigurationError
 from deploy.local.processes.supervisor import Supervisor
-from deploy.local.servers.ports import LOOPBACK
+from deploy.local.servers.ports import LOOPBACK, free_port
+from deploy.local.servers.redis import RedisServer
 from tests.integration.local import parts
 
 
@@ -36,7 +38,32 @@ async def test_redis_never_evicts_and_never_saves(tmp_path: Path) -> None:
         "appendonly": "no",
         "bind": LOOPBACK,
     }
-    assert list((tmp_path / "redis").iterdir()) == []
+    assert [file.name for file in (tmp_path / "redis").iterdir()] == ["redis.conf"]
+
+
+async def test_redis_with_a_password_serves_nobody_else(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path, free_port(), password="word")
+    async with Supervisor(tmp_path / "logs") as supervisor:
+        await parts.start(supervisor, server)
+        async with Redis.from_url(f"redis://{LOOPBACK}:{server.port}") as stranger:
+            with pytest.raises(AuthenticationError):
+                await stranger.ping()
+        async with Redis.from_url(server.url()) as client:
+            assert await client.set("a", "b")
+            for command in ("CONFIG SET dir /tmp", "SAVE", "MODULE LIST", "REPLICAOF NO ONE"):
+                with pytest.raises(NoPermissionError):
+                    await client.execute_command(*command.split())  # type: ignore[no-untyped-call]
+
+
+async def test_only_the_owner_can_read_what_the_server_has(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path, free_port(), password="word")
+    async with Supervisor(tmp_path / "logs") as supervisor:
+        await parts.start(supervisor, server)
+        modes = {
+            path.name: path.stat().st_mode & 0o777
+            for path in (tmp_path / "redis", tmp_path / "logs", *tmp_path.glob("*/*"))
+        }
+    assert modes == {"redis": 0o700, "logs": 0o700, "redis.conf": 0o600, "redis.log": 0o600}
 
 
 async def test_a_used_port_is_named(tmp_path: Path) -> None:

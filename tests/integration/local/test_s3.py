@@ -51,6 +51,8 @@ async def test_objects_outlive_a_restart(tmp_path: Path) -> None:
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
         await storage.put("a/image.png", b"pixels")
+    (stored,) = tmp_path.glob("s3/*/a/image.png")
+    assert stored.stat().st_mode & 0o777 == 0o600
     async with Supervisor(tmp_path / "logs") as supervisor:
         await parts.start(supervisor, server)
         body, headers = await read(await storage.link("a/image.png"))

@@ -14,6 +14,13 @@ def test_a_home_has_one_owner_at_a_time(tmp_path: Path) -> None:
         pass
     with lock_home(home):
         assert (home / "lock").read_text() == str(os.getpid())
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_home_that_was_open_to_all_is_closed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with lock_home(tmp_path):
+        assert tmp_path.stat().st_mode & 0o777 == 0o700
 
 
 def test_an_unwritable_home_is_named(tmp_path: Path) -> None:

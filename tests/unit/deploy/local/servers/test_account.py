@@ -1,3 +1,4 @@
+import os
 import pwd
 from pathlib import Path
 
@@ -19,14 +20,16 @@ def test_an_ordinary_user_keeps_their_account(monkeypatch: pytest.MonkeyPatch) -
     assert account.choose_account(ROOT, ROOT) is None
 
 
-def test_root_creates_data_as_the_unprivileged_account(
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create an account")
+def test_root_creates_data_as_an_account_of_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     set_user(monkeypatch, 0)
     tmp_path.chmod(0o700)
     chosen = account.choose_account(tmp_path / "data", ROOT)
-    nobody = pwd.getpwnam("nobody")
-    assert chosen == Account(nobody.pw_uid, nobody.pw_gid, keeps_access=True)
+    own = pwd.getpwnam("infill")
+    assert own.pw_shell == "/usr/sbin/nologin"
+    assert chosen == Account(own.pw_uid, own.pw_gid, keeps_access=True)
 
 
 def test_root_keeps_the_account_that_owns_the_data(
@@ -39,12 +42,13 @@ def test_root_keeps_the_account_that_owns_the_data(
     assert (chosen.uid, chosen.gid) == (status.st_uid, status.st_gid)
 
 
-def test_root_without_an_unprivileged_account_is_an_error(
+def test_root_that_can_create_no_account_gets_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     set_user(monkeypatch, 0)
-    monkeypatch.setattr(account, "UNPRIVILEGED", "no-such-account")
-    with pytest.raises(ConfigurationError, match="start it as an ordinary user"):
+    monkeypatch.setattr(account, "OWN_ACCOUNT", "no-such-account")
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(ConfigurationError, match="run `useradd --system no-such-account`, or"):
         account.choose_account(tmp_path / "data", ROOT)
 
 
