@@ -74,7 +74,7 @@ def connection_options(table: ConnectionTable) -> dict[str, Any]:
     return {
         "http": partial(Connection, table=table),
         "ws": "none",
-        # The table knows the trusted proxies; nothing in the application reads the client.
+        # The table knows the trusted proxies, and the connection names the forwarded client.
         "proxy_headers": False,
         "access_log": False,
         "log_config": None,

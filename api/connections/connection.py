@@ -247,6 +247,8 @@ class Connection(HttpToolsProtocol):
         forwarded_for = [value for name, value in self.headers if name == b"x-forwarded-for"]
         self._complete_scope()
         self._request_key = self._table.begin_request(self._peer, forwarded_for)
+        if self._request_key is not None:
+            self.scope["client"] = (self._request_key, 0)  # as uvicorn does for trusted proxies
         self._start_exchange()
 
     def _read_body(self) -> None:

@@ -2,15 +2,13 @@
 
 from collections import Counter
 from collections.abc import Hashable
-from ipaddress import ip_address, ip_network
 from typing import Final
 
+from api.connections.addresses import client_key, parse_address
 from api.errors.api_error import BodyBudgetSpentError
 
 # Charged in units of one megabyte, because each large body also needs a file descriptor.
 UNIT_BYTES: Final = 1_000_000
-# A provider assigns at least this network to one customer.
-_IPV6_PREFIX: Final = 64
 
 
 class SharedBudget:
@@ -55,7 +53,7 @@ class BodyBudget:
     def reserve(self, address: str | None, tenant_id: int | None) -> "BodyReservation":
         """Return an empty reservation for one body; `tenant_id` is None until a key is known."""
         if tenant_id is None:
-            return BodyReservation(self._tenants, self._clients, _to_network(address))
+            return BodyReservation(self._tenants, self._clients, _to_client(address))
         return BodyReservation(self._tenants, self._tenants, tenant_id)
 
 
@@ -102,12 +100,7 @@ class BodyReservation:
         self._held += size
 
 
-def _to_network(address: str | None) -> str | None:
-    """Return an IPv4 address as it is, and an IPv6 address as its network of 64 bits."""
-    if address is None or ":" not in address:
-        return address
-    try:
-        whole = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    return str(ip_network((whole, _IPV6_PREFIX), strict=False))
+def _to_client(host: str | None) -> str | None:
+    """Return the client of a host: an IPv4 address, or the network of an IPv6 address."""
+    address = None if host is None else parse_address(host)
+    return host if address is None else client_key(address)

@@ -74,6 +74,7 @@ class App:
             send,
             200,
             {
+                "client": scope["client"][0],
                 "method": scope["method"],
                 "path": path,
                 "query": scope["query_string"].decode(),
