@@ -33,9 +33,10 @@ class GatewaySettings(Section):
         description="Base URL by which callers reach the gateway; `fetch_result` starts with it.",
     )
     sync_wait_seconds: NonNegativeFloat = Field(
-        default=20.0,
+        default=8.0,
         description="How long a POST waits for its job before it responds `processing`. It waits "
-        "because many clients read `output[0]` without checking the status.",
+        "because many clients read `output[0]` without checking the status. Shorter than the read "
+        "time-outs of HTTP clients, of which common ones are 10 s.",
     )
     max_body_bytes: PositiveInt = Field(
         default=56_000_000,

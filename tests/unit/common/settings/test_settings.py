@@ -31,7 +31,7 @@ def test_all_sections_have_valid_defaults() -> None:
     assert settings.outbound.allowed_ports == frozenset()
     assert settings.jobs.heartbeat_seconds < settings.jobs.lease_seconds
     assert settings.webhooks.timeout_seconds < settings.webhooks.lease_seconds
-    assert settings.gateway.sync_wait_seconds == 20
+    assert settings.gateway.sync_wait_seconds == 8
     assert settings.worker.concurrency == 8
     assert settings.models.serve == ()
     assert settings.telemetry.log_level == "INFO"
