@@ -1,9 +1,9 @@
 """Read request bodies whose sender is authenticated before anything is built from the body."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -12,15 +12,16 @@ from starlette.requests import Request
 from api.auth.api_keys import (
     ApiKeyAuthenticator,
     AuthenticatedTenant,
-    find_api_key,
+    find_field_key,
     find_header_key,
 )
 from api.body.formats.fields import Fields, parse_fields
+from api.body.formats.form_fields import parse_query
 from api.body.receiving.budget import BodyBudget, BodyReservation
 from api.body.receiving.headers import read_body_headers
 from api.body.receiving.receive import BodyReceiver
 from api.body.receiving.spool import Spool
-from api.errors.api_error import WrongKeyError
+from api.errors.api_error import KeyInQueryError, WrongKeyError
 from common.settings import GatewaySettings
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ PARSERS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedBody:
-    """The fields of a body and the tenant that sent it; long values are in a temporary file."""
+    """The fields of a request and the tenant that sent it; long values are in a temporary file."""
 
     tenant: AuthenticatedTenant
     fields: Fields
@@ -56,26 +57,41 @@ class AuthenticatedBodyReader:
 
     A key in a header is authenticated before the body is read. A large body without one is parsed
     only if it contains the key of a tenant. The key that counts is the parsed one: the search for
-    a key decides no more than whether the body is parsed.
+    a key decides no more than whether the body is parsed. Fields of the query string are read, too;
+    where a field is in both, that of the body counts. A key in the query string is treated like one
+    in a header, or is not read at all, depending on the settings.
     """
 
     def __init__(self, api_keys: ApiKeyAuthenticator, settings: GatewaySettings) -> None:
         self._api_keys = api_keys
         self._max_bytes = settings.max_body_bytes
+        self._allows_key_in_query = settings.allow_key_in_query
         self._budget = BodyBudget(settings.body_budget_bytes)
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="bodies")
         self._parsers = ThreadPoolExecutor(PARSERS, thread_name_prefix="parsers")
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[AuthenticatedBody]:
-        """Yield the body of a request and its sender; release the body at the end.
+        """Yield the fields of a request and its sender; release the body at the end.
 
         Raises:
             WrongKeyError: no key was sent, or one that is not valid.
-            ApiError: the body cannot be received or parsed.
+            ApiError: the query string or the body cannot be received or parsed.
         """
-        header_key = find_header_key(request)
-        sender = None if header_key is None else await self._api_keys.authenticate(header_key)
+        query = parse_query(request.scope["query_string"])
+        query_key = query.pop("key", "").strip()
+        is_ignored = bool(query_key) and not self._allows_key_in_query
+        early_key = find_header_key(request) or (None if is_ignored else query_key) or None
+        with _explaining(is_ignored=is_ignored):
+            async with self._read(request, query, early_key) as sent:
+                yield sent
+
+    @asynccontextmanager
+    async def _read(
+        self, request: Request, query: Fields, early_key: str | None
+    ) -> AsyncIterator[AuthenticatedBody]:
+        """Yield what `read` yields; `early_key` is the key in a header or the query string."""
+        sender = None if early_key is None else await self._api_keys.authenticate(early_key)
         headers = read_body_headers(request.headers, self._max_bytes)
         reservation = self._budget.reserve(
             None if request.client is None else request.client.host,
@@ -86,7 +102,8 @@ class AuthenticatedBodyReader:
             receiver = BodyReceiver(spool, reservation, self._find_tenant, self._max_bytes)
             await receiver.receive(request, headers, is_known=sender is not None)
             fields = await _run(self._parsers, spool, lambda: parse_fields(spool, headers))
-            tenant = await self._api_keys.authenticate(find_api_key(request, fields))
+            tenant = await self._api_keys.authenticate(find_field_key(fields) or early_key)
+            fields = {**query, **fields} if query else fields
             yield AuthenticatedBody(tenant, fields, spool, reservation, self._parsers)
         finally:
             spool.close()
@@ -102,6 +119,17 @@ class AuthenticatedBodyReader:
             return (await self._api_keys.authenticate(key)).tenant_id
         except WrongKeyError:
             return None
+
+
+@contextmanager
+def _explaining(*, is_ignored: bool) -> Iterator[None]:
+    """Name the ignored key in the query string if the block finds no other valid key."""
+    try:
+        yield
+    except WrongKeyError as error:
+        if is_ignored:
+            raise KeyInQueryError from error
+        raise
 
 
 async def _run(parsers: ThreadPoolExecutor, spool: Spool, work: Callable[[], T]) -> T:

@@ -66,6 +66,12 @@ class GatewaySettings(Section):
         "up to this long.",
     )
 
+    allow_key_in_query: bool = Field(
+        default=False,
+        description="Whether `/api/v3` reads the API key from the field `key` of the query string, "
+        "too. Off, because proxies and browsers record URLs; the gateway itself never logs them.",
+    )
+
     @model_validator(mode="after")
     def _largest_body_fits(self) -> Self:
         if self.body_budget_bytes < BODIES_IN_BUDGET * self.max_body_bytes:
