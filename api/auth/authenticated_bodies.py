@@ -1,9 +1,9 @@
 """Read request bodies whose sender is authenticated before anything is built from the body."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -78,19 +78,8 @@ class AuthenticatedBodyReader:
             WrongKeyError: no key was sent, or one that is not valid.
             ApiError: the query string or the body cannot be received or parsed.
         """
-        query = parse_query(request.scope["query_string"])
-        query_key = query.pop("key", "").strip()
-        is_ignored = bool(query_key) and not self._allows_key_in_query
-        early_key = find_header_key(request) or (None if is_ignored else query_key) or None
-        with _explaining(is_ignored=is_ignored):
-            async with self._read(request, query, early_key) as sent:
-                yield sent
-
-    @asynccontextmanager
-    async def _read(
-        self, request: Request, query: Fields, early_key: str | None
-    ) -> AsyncIterator[AuthenticatedBody]:
-        """Yield what `read` yields; `early_key` is the key in a header or the query string."""
+        query, query_key, is_ignored = self._read_query(request)
+        early_key = find_header_key(request) or query_key
         sender = None if early_key is None else await self._api_keys.authenticate(early_key)
         headers = read_body_headers(request.headers, self._max_bytes)
         reservation = self._budget.reserve(
@@ -105,9 +94,23 @@ class AuthenticatedBodyReader:
             tenant = await self._api_keys.authenticate(find_field_key(fields) or early_key)
             fields = {**query, **fields} if query else fields
             yield AuthenticatedBody(tenant, fields, spool, reservation, self._parsers)
+        except WrongKeyError as error:
+            if is_ignored:
+                raise KeyInQueryError from error
+            raise
         finally:
             spool.close()
             reservation.release()
+
+    def _read_query(self, request: Request) -> tuple[Fields, str | None, bool]:
+        """Return the fields of the query string, the key in it, and whether a key was ignored."""
+        query_string = request.scope["query_string"]
+        if not query_string:
+            return {}, None, False
+        query = parse_query(query_string)
+        key = query.pop("key", "").strip() or None
+        is_ignored = key is not None and not self._allows_key_in_query
+        return query, None if is_ignored else key, is_ignored
 
     def close(self) -> None:
         """Wait for running work, then stop the threads."""
@@ -119,17 +122,6 @@ class AuthenticatedBodyReader:
             return (await self._api_keys.authenticate(key)).tenant_id
         except WrongKeyError:
             return None
-
-
-@contextmanager
-def _explaining(*, is_ignored: bool) -> Iterator[None]:
-    """Name the ignored key in the query string if the block finds no other valid key."""
-    try:
-        yield
-    except WrongKeyError as error:
-        if is_ignored:
-            raise KeyInQueryError from error
-        raise
 
 
 async def _run(parsers: ThreadPoolExecutor, spool: Spool, work: Callable[[], T]) -> T:

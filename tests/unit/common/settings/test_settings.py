@@ -73,6 +73,7 @@ def test_settings_are_read_from_their_variables(monkeypatch: pytest.MonkeyPatch)
         (JobSettings, "INFILL_JOB_LEASE_SECONDS", "-1", "greater than 0"),
         (JobSettings, "INFILL_JOB_MAX_ATTEMPTS", "40000", "less than or equal to 1000"),
         (DatabaseSettings, "INFILL_DATABASE_POOL_SIZE", "0", "greater than 0"),
+        (GatewaySettings, "INFILL_ALLOW_KEY_IN_QUERY", "perhaps", "valid boolean"),
         (StorageSettings, "INFILL_S3_PRESIGNED_SECONDS", "604801", "less than or equal to 604800"),
         (WebhookSettings, "INFILL_WEBHOOK_JITTER", "1", "less than 1"),
         (WebhookSettings, "INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS", "[5, -1]", "greater than 0"),
