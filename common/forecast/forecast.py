@@ -140,8 +140,11 @@ class Forecast:
 
     def started_seconds_left(self, job: Workload, progress: StepProgress, *, images: int) -> float:
         """Return the seconds until a job of so many images, whose steps are known, has ended."""
-        expected = self._pace.seconds_for(job) / self._snapshot.engine_share / progress.steps
-        return progress.seconds_left(expected, self._stages, images=images)
+        alone = self._pace.seconds_for(job) / progress.steps
+        expected = alone * self._engines.jobs_each / self._snapshot.engine_share
+        return progress.seconds_left(
+            expected, self._stages, images=images, is_measured=self.is_measured
+        )
 
     def unstarted_seconds_left(
         self, job: Workload, seconds: float, *, elapsed: float = 0.0

@@ -75,6 +75,14 @@ async def test_the_first_step_is_estimated_by_the_models_speed(gateway: Gateway)
     assert await read_eta(gateway, job.id) == 39 + 3 + 2
 
 
+async def test_the_first_step_takes_longer_beside_other_jobs(gateway: Gateway) -> None:
+    await run_measured_job(gateway)
+    jobs = [await start_job(gateway) for _ in range(3)]
+    soon = utc_now().timestamp() + 60
+    await report(gateway, jobs[0], JobProgress(1, 40, at=soon))
+    assert await read_eta(gateway, jobs[0].id) == 3 * 39 + 3 + 2
+
+
 async def test_a_job_without_a_finished_step_has_its_whole_generation_ahead(
     gateway: Gateway,
 ) -> None:

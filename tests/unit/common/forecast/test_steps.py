@@ -22,14 +22,24 @@ def test_the_rest_is_the_remaining_steps_and_what_follows(
     step: int, age: float, left: float
 ) -> None:
     progress = StepProgress(step, 70, 1.5, age)
-    assert progress.seconds_left(99.0, STAGES, images=1) == pytest.approx(left)
+    assert progress.seconds_left(99.0, STAGES, images=1, is_measured=True) == pytest.approx(left)
 
 
 def test_decoding_is_estimated_by_steps_until_it_is_measured() -> None:
     progress = StepProgress(30, 40, 1.5, 0.0)
-    assert progress.seconds_left(99.0, StageSeconds(upload=2.0), images=2) == 15 + 6 + 2
+    stages = StageSeconds(upload=2.0)
+    assert progress.seconds_left(99.0, stages, images=2, is_measured=True) == 15 + 6 + 2
 
 
 def test_before_two_steps_are_measured_the_expected_duration_is_used() -> None:
     progress = StepProgress(1, 40, None, 0.0)
-    assert progress.seconds_left(0.5, STAGES, images=1) == 39 * 0.5 + 5
+    assert progress.seconds_left(0.5, STAGES, images=1, is_measured=True) == 39 * 0.5 + 5
+
+
+@pytest.mark.parametrize(("step", "each"), [(2, 1.75), (3, 2.5), (5, 4.0), (6, 4.0)])
+def test_the_first_measured_steps_count_less_than_a_measured_model(step: int, each: float) -> None:
+    progress = StepProgress(step, 40, 4.0, 0.0)
+    left = progress.seconds_left(1.0, STAGES, images=1, is_measured=True)
+    assert left == (40 - step) * each + 5
+    alone = progress.seconds_left(1.0, STAGES, images=1, is_measured=False)
+    assert alone == (40 - step) * 4.0 + 5
