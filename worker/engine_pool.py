@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,8 @@ class AttemptCallback:
     """The engine's callback for one attempt; called from the engine's own threads.
 
     The future `has_started` is done once the engine has started to work on the attempt, and
-    `started_at` is then the Unix time of the start (None before). Implements
+    `started_at` is then the Unix time of the start (None before). `denoised_at` is the Unix time of
+    the last step, after which the images are decoded. Implements
     `worker.engine.interface.GenerationCallback`.
     """
 
@@ -35,6 +36,7 @@ class AttemptCallback:
         `progressed` is called with the progress of each step and must not block.
         """
         self.started_at: float | None = None
+        self.denoised_at: float | None = None
         self._loop = asyncio.get_running_loop()
         self.has_started: asyncio.Future[None] = self._loop.create_future()
         self._attempt = attempt
@@ -52,6 +54,8 @@ class AttemptCallback:
 
     def on_step(self, progress: Progress) -> None:
         """Pass the progress of a step to the function `progressed`."""
+        if progress.step == progress.steps and self.denoised_at is None:
+            self.denoised_at = utc_now().timestamp()
         self._progressed(progress)
 
     def _set_started(self) -> None:
@@ -90,29 +94,32 @@ class EnginePool:
         """The names of the models in memory, whose jobs can start at once."""
         return self._engine.loaded
 
+    def track_progress(self, attempt: Attempt) -> AbstractContextManager[None]:
+        """Delete the progress of `attempt` after the block, which also stores the images."""
+        return self._progress_reporter.track(attempt.job)
+
     async def generate(self, attempt: Attempt, inputs: InputImages) -> GenerationResult:
         """Generate the images of `attempt`; waiting for the engine does not count as run time.
 
         Raises:
             InfillError: the reason why the attempt was stopped, or an error of `Engine.generate`.
         """
-        with self._progress_reporter.track(attempt.job) as progressed:
+        async with attempt.interruptible():
+            await self._free_threads.acquire()
+        callback = AttemptCallback(attempt, self._progress_reporter.callback(attempt.job))
+        generation = run_in_thread(
+            self._threads, partial(self._generate, attempt, inputs, callback)
+        )
+        generation.add_done_callback(_retrieve_exception)
+        generation.add_done_callback(lambda _: self._free_threads.release())
+        try:
             async with attempt.interruptible():
-                await self._free_threads.acquire()
-            callback = AttemptCallback(attempt, progressed)
-            generation = run_in_thread(
-                self._threads, partial(self._generate, attempt, inputs, callback)
-            )
-            generation.add_done_callback(_retrieve_exception)
-            generation.add_done_callback(lambda _: self._free_threads.release())
-            try:
-                async with attempt.interruptible():
-                    await _wait_for_any(generation, callback.has_started)
-                    with attempt.timed():
-                        await asyncio.wait({generation})
-            except InfillError:
-                await self._wait_for_return(generation)
-                raise
+                await _wait_for_any(generation, callback.has_started)
+                with attempt.timed():
+                    await asyncio.wait({generation})
+        except InfillError:
+            await self._wait_for_return(generation)
+            raise
         result = self._result_of(generation)
         attempt.has_images = True
         return result
@@ -148,6 +155,8 @@ class EnginePool:
         started_at = callback.started_at or ended_at - result.seconds
         STAGE_SECONDS.labels(stage="generate").observe(ended_at - started_at)
         attempt.timeline["generation_started"] = started_at
+        if callback.denoised_at is not None:
+            attempt.timeline["denoised"] = callback.denoised_at
         attempt.timeline["generated"] = ended_at
         return result
 

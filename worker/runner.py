@@ -173,17 +173,18 @@ class Runner:
         inputs = await self._fetch(attempt)
         self.slots.occupy(attempt.job)
         attempt.record_time("fetched")
-        generated = await self._engine_pool.generate(attempt, inputs)
-        object_keys = await self._upload(attempt, generated)
-        attempt.record_time("uploaded")
-        result = JobResult(
-            object_keys,
-            generated.nsfw,
-            generated.seconds,
-            attempt.timeline,
-            generated.engine_seconds,
-        )
-        await self._finish(attempt.job, result)
+        with self._engine_pool.track_progress(attempt):
+            generated = await self._engine_pool.generate(attempt, inputs)
+            object_keys = await self._upload(attempt, generated)
+            attempt.record_time("uploaded")
+            result = JobResult(
+                object_keys,
+                generated.nsfw,
+                generated.seconds,
+                attempt.timeline,
+                generated.engine_seconds,
+            )
+            await self._finish(attempt.job, result)
 
     async def _fetch(self, attempt: Attempt) -> InputImages:
         with attempt.timed():

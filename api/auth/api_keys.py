@@ -75,10 +75,10 @@ def _combined_limits(owner: KeyOwner) -> Limits:
         ) from error
 
 
-def find_api_key(request: Request, fields: dict[str, Any]) -> str | None:
-    """Return the API key from the body field or header `key` or the bearer token, else None."""
+def find_field_key(fields: dict[str, Any]) -> str | None:
+    """Return the API key from the field `key` of a body, or None if the field has no text."""
     key = fields.get("key")
-    return key.strip() if isinstance(key, str) and key.strip() else find_header_key(request)
+    return (key.strip() or None) if isinstance(key, str) else None
 
 
 def find_header_key(request: Request) -> str | None:

@@ -12,15 +12,16 @@ from starlette.requests import Request
 from api.auth.api_keys import (
     ApiKeyAuthenticator,
     AuthenticatedTenant,
-    find_api_key,
+    find_field_key,
     find_header_key,
 )
 from api.body.formats.fields import Fields, parse_fields
+from api.body.formats.form_fields import parse_query
 from api.body.receiving.budget import BodyBudget, BodyReservation
 from api.body.receiving.headers import read_body_headers
 from api.body.receiving.receive import BodyReceiver
 from api.body.receiving.spool import Spool
-from api.errors.api_error import WrongKeyError
+from api.errors.api_error import KeyInQueryError, WrongKeyError
 from common.runtime.fair_queues import FairSlots
 from common.settings import GatewaySettings
 
@@ -36,7 +37,7 @@ PARSERS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedBody:
-    """The fields of a body and the tenant that sent it; long values are in a temporary file."""
+    """The fields of a request and the tenant that sent it; long values are in a temporary file."""
 
     tenant: AuthenticatedTenant
     fields: Fields
@@ -59,12 +60,15 @@ class AuthenticatedBodyReader:
 
     A key in a header is authenticated before the body is read. A large body without one is parsed
     only if it contains the key of a tenant. The key that counts is the parsed one: the search for
-    a key decides no more than whether the body is parsed.
+    a key decides no more than whether the body is parsed. Fields of the query string are read, too;
+    where a field is in both, that of the body counts. A key in the query string is treated like one
+    in a header, or is not read at all, depending on the settings.
     """
 
     def __init__(self, api_keys: ApiKeyAuthenticator, settings: GatewaySettings) -> None:
         self._api_keys = api_keys
         self._max_bytes = settings.max_body_bytes
+        self._allows_key_in_query = settings.allow_key_in_query
         self._budget = BodyBudget(settings.body_budget_bytes)
         self._slots = FairSlots(UNKNOWN_SENDERS)
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="bodies")
@@ -72,14 +76,15 @@ class AuthenticatedBodyReader:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[AuthenticatedBody]:
-        """Yield the body of a request and its sender; release the body at the end.
+        """Yield the fields of a request and its sender; release the body at the end.
 
         Raises:
             WrongKeyError: no key was sent, or one that is not valid.
-            ApiError: the body cannot be received or parsed.
+            ApiError: the query string or the body cannot be received or parsed.
         """
-        header_key = find_header_key(request)
-        sender = None if header_key is None else await self._api_keys.authenticate(header_key)
+        query, query_key, is_ignored = self._read_query(request)
+        early_key = find_header_key(request) or query_key
+        sender = None if early_key is None else await self._api_keys.authenticate(early_key)
         headers = read_body_headers(request.headers, self._max_bytes)
         reservation = self._budget.reserve(
             None if request.client is None else request.client.host,
@@ -93,11 +98,26 @@ class AuthenticatedBodyReader:
             )
             await receiver.receive(request, self._max_bytes)
             fields = await _run(self._parsers, spool, lambda: parse_fields(spool, headers))
-            tenant = await self._api_keys.authenticate(find_api_key(request, fields))
+            tenant = await self._api_keys.authenticate(find_field_key(fields) or early_key)
+            fields = {**query, **fields} if query else fields
             yield AuthenticatedBody(tenant, fields, spool, reservation, self._parsers)
+        except WrongKeyError as error:
+            if is_ignored:
+                raise KeyInQueryError from error
+            raise
         finally:
             spool.close()
             reservation.release()
+
+    def _read_query(self, request: Request) -> tuple[Fields, str | None, bool]:
+        """Return the fields of the query string, the key in it, and whether a key was ignored."""
+        query_string = request.scope["query_string"]
+        if not query_string:
+            return {}, None, False
+        query = parse_query(query_string)
+        key = query.pop("key", "").strip() or None
+        is_ignored = key is not None and not self._allows_key_in_query
+        return query, None if is_ignored else key, is_ignored
 
     def close(self) -> None:
         """Wait for running work, then stop the threads."""

@@ -2,6 +2,7 @@
 
 ApiError                        any error: code, HTTP status, message, tip, fields, headers
 ├── WrongKeyError                 401: API key or admin key missing or not valid
+│   └── KeyInQueryError             401: the only key is in the query string, which is not allowed
 ├── MalformedBodyError            400: malformed JSON or multipart, or an incomplete body
 ├── BodyTooLargeError             413: the body exceeds the size limit
 ├── UnsupportedMediaTypeError     415: the route does not read this content type
@@ -81,6 +82,19 @@ class WrongKeyError(ApiError):
             f"Send a valid {name} key as `Authorization: Bearer …`. Keys start with `{kind}`.",
             code=f"wrong_{name.lower()}_key",
             status=401,
+        )
+
+
+class KeyInQueryError(WrongKeyError):
+    """No key of the request is valid, and one in its query string was not read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tip = (
+            "The key in the query string was not read, because proxies and browsers record URLs. "
+            "Send it as the field `key` in the body, as the header `key`, or as `Authorization: "
+            "Bearer …`. Only the operator can allow keys in query strings "
+            "(INFILL_ALLOW_KEY_IN_QUERY)."
         )
 
 

@@ -1,4 +1,4 @@
-"""Estimated waiting times, from a tenant's position in the queue and the model's measured speed."""
+"""Estimated times: position in the queue, measured speed of the model, finished steps of a job."""
 
 import math
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from typing import Final
 from common.domain.job import JobState
 from common.domain.record import JobRecord
 from common.forecast.forecast import Forecast, QueueSnapshot, TenantPosition
-from common.forecast.pace import Workload
+from common.forecast.pace import ASSUMED_PACE, Pace, Workload
+from common.forecast.steps import StepProgress
 from common.forecast.tenant_queue import TenantBacklog
+from common.messaging.progress import JobProgress
 from common.postgres.database import Database, is_unavailable
 from common.postgres.repositories.fair_queue.queue_snapshot import read_queue_snapshot
 from common.postgres.repositories.fair_queue.tenant_position import read_tenant_position
@@ -57,6 +59,8 @@ class EtaEstimator:
         self._silent_seconds = silent_seconds
         self._forecasts = SingleFlightCache(self._read_forecast, capacity=CACHED_QUEUES)
         self._positions = SingleFlightCache(self._read_position, capacity=CACHED_POSITIONS)
+        # By queue: the pace of the running job whose progress was read last.
+        self._running_paces: dict[str, Pace] = {}
 
     def add_accepted(self, job: JobRecord) -> None:
         """Add a job that this process has just recorded to the cached backlog of its tenant."""
@@ -64,8 +68,14 @@ class EtaEstimator:
         if position is not None:
             position.queued.add_job(job.priority, job.id, _workload(job))
 
-    async def estimate_end(self, job: JobRecord) -> Estimate:
-        """Estimate when a queued or running job ends; if Postgres is down, use cached data."""
+    async def estimate_end(
+        self, job: JobRecord, progress: JobProgress | None = None, *, sees_progress: bool = False
+    ) -> Estimate:
+        """Estimate when a queued or running job ends; if Postgres is down, use cached data.
+
+        `progress` is the job's. If there is none although `sees_progress` is true, that is, Redis
+        is available, a running job has not finished its first step.
+        """
         try:
             outlook = await self._read_outlook(job.tenant_id, job.queue)
         except Exception as error:
@@ -73,7 +83,10 @@ class EtaEstimator:
                 raise
             # The job is recorded, and its caller has to learn that.
             outlook = self._latest_outlook(job.tenant_id, job.queue)
-        seconds = _seconds_to_end(outlook, job)
+        if progress is not None and progress.steps > 0:
+            seconds = self._seconds_by_steps(outlook, job, progress)
+            return Estimate(max(1, math.ceil(seconds)), TIP)
+        seconds = _seconds_to_end(outlook, job, sees_progress=sees_progress)
         return Estimate(max(1, math.ceil(seconds)), _tip(outlook.forecast))
 
     async def estimate_backlog(self, tenant_id: int, queue: str) -> tuple[int, int]:
@@ -84,6 +97,17 @@ class EtaEstimator:
             outlook.position, backlog, elapsed=outlook.age_seconds
         )
         return round(backlog.jobs), math.ceil(seconds)
+
+    def _seconds_by_steps(self, outlook: _Outlook, job: JobRecord, progress: JobProgress) -> float:
+        age = 0.0 if progress.at is None else utc_now().timestamp() - progress.at
+        steps = StepProgress(progress.step, progress.steps, progress.step_seconds, age)
+        if steps.step_seconds is not None:
+            self._running_paces[job.queue] = Pace(
+                steps.step_seconds * steps.steps / job.request.cost
+            )
+        return outlook.forecast.started_seconds_left(
+            _workload(job), steps, images=job.request.samples
+        )
 
     async def _read_outlook(self, tenant_id: int, queue: str) -> _Outlook:
         forecast = await self._forecasts.get(queue)
@@ -100,7 +124,9 @@ class EtaEstimator:
             snapshot = await read_queue_snapshot(
                 connection, queue, silent_seconds=self._silent_seconds
             )
-        return Reading(Forecast(snapshot, worker_slots=self._slots), FRESH_SECONDS)
+        assumed = self._running_paces.get(queue, ASSUMED_PACE)
+        forecast = Forecast(snapshot, worker_slots=self._slots, assumed=assumed)
+        return Reading(forecast, FRESH_SECONDS)
 
     async def _read_position(self, key: tuple[int, str]) -> Reading[TenantPosition]:
         tenant_id, queue = key
@@ -109,12 +135,14 @@ class EtaEstimator:
         return Reading(position, FRESH_SECONDS)
 
 
-def _seconds_to_end(outlook: _Outlook, job: JobRecord) -> float:
+def _seconds_to_end(outlook: _Outlook, job: JobRecord, *, sees_progress: bool) -> float:
     if job.state is JobState.RUNNING and job.started_at is not None:
         running = (utc_now() - job.started_at).total_seconds()
-        return outlook.forecast.running_seconds_left(
-            _workload(job), running, elapsed=outlook.age_seconds
+        forecast = outlook.forecast
+        estimate = (
+            forecast.unstarted_seconds_left if sees_progress else forecast.running_seconds_left
         )
+        return estimate(_workload(job), running, elapsed=outlook.age_seconds)
     before = outlook.position.queued.load_before(job.priority, job.id)
     return outlook.forecast.seconds_until_end(
         outlook.position, before, _workload(job), elapsed=outlook.age_seconds

@@ -26,9 +26,14 @@ class ProgressReader:
         self._availability = Availability("redis")
         self._probe_at = 0.0
 
+    @property
+    def is_available(self) -> bool:
+        """Whether the latest read reached Redis, so that a job without progress has none."""
+        return monotonic() >= self._probe_at
+
     async def read(self, job: JobRecord, *, preview: bool = False) -> JobProgress | None:
         """Return a job's progress, or None if it is not running or no progress is available."""
-        if job.state is not JobState.RUNNING or monotonic() < self._probe_at:
+        if job.state is not JobState.RUNNING or not self.is_available:
             return None
         name = AttemptName(job.file_prefix, job.attempt)
         try:

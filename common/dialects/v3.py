@@ -11,6 +11,7 @@ from common.domain.generation import Endpoint, GenerationRequest
 from common.domain.record import JobRecord, JobResult
 
 OUTPUT_DIRECTORY = "out"  # a constant of the hosted service without a meaning here
+ATTENTION_SLICING = "false"  # a text; the engine's attention needs no slices
 UNKNOWN_REASON = "the job failed for a reason that was not recorded"
 
 
@@ -69,17 +70,21 @@ def meta(job: JobRecord, inputs: Mapping[str, str]) -> dict[str, Any]:
     parameters: dict[str, Any] = {
         "H": request.height,
         "W": request.width,
+        "enable_attention_slicing": ATTENTION_SLICING,
         "file_prefix": str(job.file_prefix),
         "guidance_scale": request.guidance_scale,
         **inputs,
+        "model": request.model,
         "n_samples": request.samples,
         "negative_prompt": request.negative_prompt,
         "outdir": OUTPUT_DIRECTORY,
         "prompt": request.prompt,
+        "revision": request.revision or "",
         # The hosted img2img spells this one differently; clients depend on it.
         "safety_checker" if request.endpoint is Endpoint.IMG2IMG else "safetychecker": yes_or_no,
         "seed": request.seed,
         "steps": request.inference_steps,
+        "vae": request.model,  # each model decodes with its own
     }
     if request.endpoint is not Endpoint.TEXT2IMG:
         parameters["strength"] = request.strength

@@ -24,7 +24,8 @@ class GenerationRequest:
 
     `width` and `height` are in pixels. `seed` is the seed of the first image; image `i` uses
     `seed + i`, wrapping at 2³². `scheduler` is a name from `common.domain.schedulers`, or None for
-    the model's own scheduler.
+    the model's own scheduler. `revision` is the configured revision of the model's weights, or
+    None; it is recorded for the caller, and does not select anything.
 
     The mask options are applied in this order: `mask_invert` repaints the black area instead of the
     white one; `mask_grow` grows the repainted area by that number of pixels, or shrinks it if
@@ -46,6 +47,7 @@ class GenerationRequest:
     seed: int
     safety_checker: bool = False
     scheduler: str | None = None
+    revision: str | None = None
     mask_invert: bool = False
     mask_grow: int = 0
     mask_blur: int = 0

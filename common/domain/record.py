@@ -44,7 +44,7 @@ class JobResult:
     `generation_seconds` is the duration of the generation, during which the engine may also have
     worked on other jobs; `engine_seconds` is this job's share of the engine's time, which is
     charged. `timeline` holds Unix times in seconds: `claimed`, `fetched`, `generation_started`,
-    `generated`, `uploaded`.
+    `denoised` (the last step), `generated`, `uploaded`.
     """
 
     object_keys: tuple[str, ...]

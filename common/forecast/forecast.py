@@ -11,8 +11,9 @@ from common.forecast.fair_order import (
     extrapolate_tenants,
     make_waiting_tenant,
 )
-from common.forecast.pace import ASSUMED_PACE, Pace, SpeedSamples, Workload
+from common.forecast.pace import ASSUMED_PACE, Pace, SpeedSamples, StageSeconds, Workload
 from common.forecast.slots import Slots
+from common.forecast.steps import StepProgress
 from common.forecast.tenant_queue import TenantBacklog
 
 # Bisection steps for the time that a wait takes when limits depend on it: one part in a thousand.
@@ -37,6 +38,7 @@ class QueueSnapshot:
     engines: int = 1
     engine_share: float = 1.0
     samples: SpeedSamples = field(default_factory=SpeedSamples)
+    stages: StageSeconds = field(default_factory=StageSeconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,19 @@ class TenantPosition:
 class Forecast:
     """Start and end times of the jobs of one queue, computed from one snapshot of the queue."""
 
-    def __init__(self, snapshot: QueueSnapshot, *, worker_slots: int = 1) -> None:
-        """Prepare the forecast; `worker_slots` is how many jobs one worker runs at once."""
+    def __init__(
+        self, snapshot: QueueSnapshot, *, worker_slots: int = 1, assumed: Pace = ASSUMED_PACE
+    ) -> None:
+        """Prepare the forecast; `worker_slots` is how many jobs one worker runs at once.
+
+        `assumed` is the pace until the queue's first job has succeeded.
+        """
         measured = Pace.fit(snapshot.samples)
         self.is_measured = measured is not None
         self.has_workers = snapshot.engines > 0
         self._snapshot = snapshot
-        self._pace = measured or ASSUMED_PACE
+        self._pace = measured or assumed
+        self._stages = snapshot.stages
         unread = extrapolate_tenants(snapshot.waiting_tenants, snapshot.unread_tenants)
         tenants = [*snapshot.waiting_tenants, *unread]
         self._engines = Engines(
@@ -127,12 +135,33 @@ class Forecast:
             if start
             else self._engines.generation_seconds_now(work)
         )
-        return max(0.0, start - elapsed) + generation / share
+        transfers = self._stages.fetch + self._stages.upload
+        return max(0.0, start - elapsed) + generation / share + transfers
+
+    def started_seconds_left(self, job: Workload, progress: StepProgress, *, images: int) -> float:
+        """Return the seconds until a job of so many images, whose steps are known, has ended."""
+        alone = self._pace.seconds_for(job) / progress.steps
+        expected = alone * self._engines.jobs_each / self._snapshot.engine_share
+        return progress.seconds_left(
+            expected, self._stages, images=images, is_measured=self.is_measured
+        )
+
+    def unstarted_seconds_left(
+        self, job: Workload, seconds: float, *, elapsed: float = 0.0
+    ) -> float:
+        """Return the seconds until a job without a finished step, claimed `seconds` ago, has ended.
+
+        It may be fetching its images, or waiting for its model or the engine.
+        """
+        generation = self._pace.seconds_for(job) / self._snapshot.engine_share
+        fetch = max(0.0, self._stages.fetch - seconds)
+        left = fetch + generation + self._stages.upload
+        return max(left, self.running_seconds_left(job, seconds, elapsed=elapsed))
 
     def running_seconds_left(self, job: Workload, seconds: float, *, elapsed: float = 0.0) -> float:
         """Return the seconds until a running job, claimed `seconds` ago, has ended.
 
-        `elapsed` is the age of the snapshot in seconds.
+        `elapsed` is the age of the snapshot in seconds. Nothing is known of the job's steps.
         """
         then = max(0.0, seconds - elapsed)
         left = self._engines.running_seconds_left(job, then, waiting=self._contention.total_seconds)

@@ -44,6 +44,19 @@ class SpeedSamples:
 
 
 @dataclass(frozen=True, slots=True)
+class StageSeconds:
+    """Median seconds of a queue's latest jobs outside their steps.
+
+    `fetch` is from the claim to the decoded input images, `decode` from the last step to the
+    generated images (None if it was not measured), and `upload` from there to the stored images.
+    """
+
+    fetch: float = 0.0
+    decode: float | None = None
+    upload: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Pace:
     """Engine time of jobs: seconds per megapixel-step, plus a fixed number of seconds per job."""
 

@@ -6,7 +6,7 @@ own key, so a worker that lost its claim cannot overwrite the progress of the ne
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -14,6 +14,10 @@ from redis.asyncio import Redis
 # Longer than any step; it expires, because a worker that dies deletes nothing.
 KEPT_SECONDS: Final = 60
 PREVIEW_TYPE: Final = "image/jpeg"
+_STEPS: Final = ("step", "steps")
+_TIMES: Final = ("at", "step_seconds")
+_PREVIEW: Final = "preview"
+_HashField: TypeAlias = bytes | bytearray | memoryview | str | int | float
 
 
 class AttemptName(NamedTuple):
@@ -30,11 +34,17 @@ class AttemptName(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """Progress of an attempt: `step` of `steps`, and a small JPEG preview of the first image."""
+    """Progress of an attempt: `step` of `steps`, and a small JPEG preview of the first image.
+
+    `at` is the Unix time of the step. `step_seconds` is the mean duration of the latest steps, or
+    None until two steps have been measured.
+    """
 
     step: int
     steps: int
     preview: bytes | None = None
+    at: float | None = None
+    step_seconds: float | None = None
 
 
 async def write_progress(
@@ -51,13 +61,16 @@ async def write_progress(
     """
     async with redis.pipeline(transaction=False) as pipeline:
         for name, progress in progress_by_attempt.items():
-            pipeline.hset(name.key, mapping={"step": progress.step, "steps": progress.steps})
-            if progress.preview is not None:
-                pipeline.hset(name.key, "preview", progress.preview)
+            pipeline.hset(name.key, mapping=_to_hash(progress))
             pipeline.expire(name.key, KEPT_SECONDS)
         if ended:
             pipeline.delete(*(name.key for name in ended))
         await pipeline.execute()
+
+
+def _to_hash(progress: JobProgress) -> dict[_HashField, _HashField]:
+    fields = {name: getattr(progress, name) for name in (*_STEPS, *_TIMES, _PREVIEW)}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 async def read_progress(
@@ -70,9 +83,15 @@ async def read_progress(
     Raises:
         redis.exceptions.RedisError: Redis is unavailable.
     """
-    fields = ["step", "steps", *(["preview"] if preview else [])]
+    fields = (*_STEPS, *_TIMES, *((_PREVIEW,) if preview else ()))
     found: list[Any] = await redis.hmget(name.key, fields)
-    step, steps, *previews = found
+    step, steps, at, step_seconds, *previews = found
     if step is None or steps is None:
         return None
-    return JobProgress(int(step), int(steps), *previews)
+    return JobProgress(
+        int(step),
+        int(steps),
+        previews[0] if previews else None,
+        at=None if at is None else float(at),
+        step_seconds=None if step_seconds is None else float(step_seconds),
+    )

@@ -28,9 +28,10 @@ class GatewaySettings(Section):
         description="Base URL by which callers reach the gateway; `fetch_result` starts with it.",
     )
     sync_wait_seconds: NonNegativeFloat = Field(
-        default=20.0,
+        default=8.0,
         description="How long a POST waits for its job before it responds `processing`. It waits "
-        "because many clients read `output[0]` without checking the status.",
+        "because many clients read `output[0]` without checking the status. Shorter than the read "
+        "time-outs of HTTP clients, of which common ones are 10 s.",
     )
     max_body_bytes: PositiveInt = Field(
         default=56_000_000,
@@ -59,6 +60,12 @@ class GatewaySettings(Section):
         default=10.0,
         description="How long a gateway caches a looked-up API key; a revoked key is accepted for "
         "up to this long.",
+    )
+
+    allow_key_in_query: bool = Field(
+        default=False,
+        description="Whether `/api/v3` reads the API key from the field `key` of the query string, "
+        "too. Off, because proxies and browsers record URLs; the gateway itself never logs them.",
     )
 
     @model_validator(mode="after")

@@ -103,8 +103,9 @@ $body$;
 
 -- Return totals of a queue for estimates: the number of ready tenants, the queue's virtual time,
 -- the latest job id, the number of workers seen in the last `silent_seconds`, the mean part of
--- their time for this queue, and sums over the latest 50 successes, to which the speed of an engine
--- is fitted.
+-- their time for this queue, sums over the latest 50 successes, to which the speed of an engine is
+-- fitted, and their median seconds of fetching, decoding and uploading: a median, because one
+-- tenant's slow image host must not delay the estimates of others. A median is null if unmeasured.
 CREATE FUNCTION infill_queue_totals(queue text, silent_seconds double precision)
 RETURNS TABLE (
     ready_tenants bigint,
@@ -116,7 +117,10 @@ RETURNS TABLE (
     cost double precision,
     seconds double precision,
     cost_squared double precision,
-    cost_by_seconds double precision
+    cost_by_seconds double precision,
+    fetch_seconds double precision,
+    decode_seconds double precision,
+    upload_seconds double precision
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 AS $body$
@@ -132,13 +136,21 @@ WITH live_workers AS (
     FROM workers
     WHERE $1 = ANY (workers.queues) AND workers.seen_at > now() - make_interval(secs => $2)
 ), latest AS (
-    SELECT cost, (result ->> 'engine_seconds')::float8 AS seconds
+    SELECT cost, (result ->> 'engine_seconds')::float8 AS seconds,
+        (result #>> '{timeline, claimed}')::float8 AS claimed,
+        (result #>> '{timeline, fetched}')::float8 AS fetched,
+        (result #>> '{timeline, denoised}')::float8 AS denoised,
+        (result #>> '{timeline, generated}')::float8 AS generated,
+        (result #>> '{timeline, uploaded}')::float8 AS uploaded
     FROM jobs
     WHERE queue = $1 AND state = 'succeeded' ORDER BY finished_at DESC LIMIT 50
 ), samples AS (
     SELECT count(*) AS count, coalesce(sum(cost), 0) AS cost, coalesce(sum(seconds), 0) AS seconds,
         coalesce(sum(cost * cost), 0) AS cost_squared,
-        coalesce(sum(cost * seconds), 0) AS cost_by_seconds
+        coalesce(sum(cost * seconds), 0) AS cost_by_seconds,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY fetched - claimed) AS fetch_seconds,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY generated - denoised) AS decode_seconds,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY uploaded - generated) AS upload_seconds
     FROM latest
 )
 SELECT
@@ -147,7 +159,8 @@ SELECT
     (SELECT coalesce(max(start_tag), 0) FROM tenant_queues WHERE queue = $1),
     (SELECT coalesce(max(id), 0) FROM jobs),
     live_workers.engines, live_workers.share,
-    samples.count, samples.cost, samples.seconds, samples.cost_squared, samples.cost_by_seconds
+    samples.count, samples.cost, samples.seconds, samples.cost_squared, samples.cost_by_seconds,
+    samples.fetch_seconds, samples.decode_seconds, samples.upload_seconds
 FROM live_workers CROSS JOIN samples
 $body$;
 

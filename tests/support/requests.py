@@ -28,4 +28,5 @@ def make_request(*chunks: bytes, **headers: str) -> Request:
         return messages.pop(0)
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return Request({"type": "http", "method": "POST", "path": "/", "headers": raw}, receive)
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": raw}
+    return Request(scope, receive)

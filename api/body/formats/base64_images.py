@@ -82,11 +82,15 @@ class _Decoder:
 
 def _without_head(blocks: Iterator[bytes], decoder: _Decoder) -> Iterator[bytes]:
     first = next(blocks, b"")
+    blanks = len(first) - len(first.lstrip(_BLANKS))
+    decoder.position = blanks
+    first = first[blanks:]
     if first[:5].lower() == b"data:":
         head, comma, rest = first.partition(b",")
-        if not comma or len(head) > _MAX_HEAD or not head.lower().endswith(b";base64"):
+        parameters = head.lower().translate(None, _BLANKS)
+        if not comma or len(head) > _MAX_HEAD or not parameters.endswith(b";base64"):
             raise ValueError("the data: URI does not begin like data:image/png;base64,")
-        decoder.position = len(head) + 1
+        decoder.position += len(head) + 1
         first = rest
     yield first
     yield from blocks

@@ -1,4 +1,4 @@
-"""Parse form-urlencoded bodies; long values, such as images in base64, are left in the spool."""
+"""Parse form-urlencoded bodies and query strings; long values of bodies are left in the spool."""
 
 import binascii
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from api.body.receiving.spool import Decode, LongValue, Spool, iter_blocks
-from api.body.receiving.structure import UTF8_BOM
+from api.body.receiving.structure import MAX_FIELDS, UTF8_BOM
 from api.errors.api_error import MalformedBodyError
 
 # Longer values, as they were sent, stay in the spool. No field but an image accepts one.
@@ -47,6 +47,22 @@ def parse_form(spool: Spool) -> dict[str, Any]:
     return fields
 
 
+def parse_query(query: bytes) -> dict[str, Any]:
+    """Return the fields of a query string, whose length the receiver of its request limits.
+
+    Raises:
+        MalformedBodyError: the query string is not UTF-8 text, or has too many fields.
+    """
+    parts = [part for part in query.split(b"&") if part]
+    if len(parts) > MAX_FIELDS:
+        raise MalformedBodyError(f"The query string has more than {MAX_FIELDS} fields.")
+    fields: dict[str, Any] = {}
+    for part in parts:
+        name, _, value = part.partition(b"=")
+        fields[_decode_text(name, "query string")] = _to_text(value, "query string")
+    return fields
+
+
 def _split(spool: Spool) -> Iterator[tuple[int, int]]:
     """Yield the start and the end of each field that is not empty."""
     start = len(UTF8_BOM) if spool.read(0, len(UTF8_BOM)) == UTF8_BOM else 0
@@ -62,17 +78,20 @@ def _read_value(spool: Spool, start: int, end: int) -> LongValue | FormText:
     if end - start > LONG_BYTES:
         decode = _base64_decoder(iter_blocks(spool, start, end - start))
         return LongValue(spool, start, end - start, decode=decode, cut=_cut)
-    raw = spool.read(start, end - start)
-    text = FormText(_decode_text(raw))
+    return _to_text(spool.read(start, end - start))
+
+
+def _to_text(raw: bytes, place: str = "form") -> FormText:
+    text = FormText(_decode_text(raw, place))
     text.raw = raw
     return text
 
 
-def _decode_text(raw: bytes) -> str:
+def _decode_text(raw: bytes, place: str = "form") -> str:
     try:
         return unquote_to_bytes(raw.replace(b"+", b" ")).decode()
     except UnicodeDecodeError as error:
-        raise MalformedBodyError("The form is not UTF-8 text.") from error
+        raise MalformedBodyError(f"The {place} is not UTF-8 text.") from error
 
 
 def _base64_decoder(blocks: Iterable[bytes]) -> Decode:

@@ -21,6 +21,8 @@ _PARAMETER: Final = re.compile(
 _GZIP: Final = frozenset({"gzip", "x-gzip"})
 _PLAIN: Final = frozenset({"", "identity"})
 MAX_BOUNDARY: Final = 256
+# What browsers and some programs declare when a request's body is a string.
+PLAIN_TEXT: Final = "text/plain"
 
 
 class BodyFormat(StrEnum):
@@ -35,12 +37,15 @@ class BodyFormat(StrEnum):
 class BodyHeaders:
     """What the headers say about a body.
 
-    `boundary` is empty unless the format is multipart. A charset is not part of it: text is UTF-8.
+    `boundary` is empty unless the format is multipart. `is_plain_text` is true for a body that is
+    declared as text, and is read if it turns out to be JSON. A charset is not part of it: text is
+    UTF-8.
     """
 
     format: BodyFormat
     is_gzip: bool = False
     boundary: bytes = b""
+    is_plain_text: bool = False
 
 
 def read_body_headers(headers: Headers, max_bytes: int) -> BodyHeaders:
@@ -48,7 +53,8 @@ def read_body_headers(headers: Headers, max_bytes: int) -> BodyHeaders:
 
     Raises:
         BodyTooLargeError: the declared length exceeds `max_bytes`.
-        UnsupportedMediaTypeError: the content type is not JSON, form-urlencoded or multipart.
+        UnsupportedMediaTypeError: the content type is not JSON, form-urlencoded, multipart or plain
+            text.
         UnsupportedContentEncodingError: the content encoding is neither gzip nor identity.
         MalformedBodyError: the content type is multipart without a usable boundary.
     """
@@ -57,6 +63,8 @@ def read_body_headers(headers: Headers, max_bytes: int) -> BodyHeaders:
         raise BodyTooLargeError(max_bytes)
     content_type = headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower() or BodyFormat.JSON
+    if kind == PLAIN_TEXT:
+        return BodyHeaders(BodyFormat.JSON, is_gzip(headers), is_plain_text=True)
     if kind not in tuple(BodyFormat):
         raise UnsupportedMediaTypeError(*BodyFormat)
     body_format = BodyFormat(kind)

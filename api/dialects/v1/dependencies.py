@@ -9,7 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import Response
 from structlog.contextvars import bind_contextvars
 
-from api.auth.api_keys import AuthenticatedTenant, find_api_key
+from api.auth.api_keys import AuthenticatedTenant, find_header_key
 from api.body.json_documents import JsonDocument, json_body_after
 from api.body.json_response import json_result
 from api.limits.headers import RateLimitSnapshot
@@ -50,7 +50,7 @@ async def authenticate(
         RateExceededError: the tenant's rate limit has been reached.
     """
     services: Services = request.app.state.services
-    tenant = await services.api_keys.authenticate(find_api_key(request, {}))
+    tenant = await services.api_keys.authenticate(find_header_key(request))
     bind_contextvars(tenant_id=tenant.tenant_id)
     return TenantContext(services, tenant, await services.rate_limiter.take_token(tenant))
 

@@ -62,9 +62,10 @@ def _body(path: str, error: ApiError) -> dict[str, Any]:
     if error.status in _NO_ROUTE:
         return error_body(HTTPStatus(error.status).phrase, tip=error.message)
     if error.code in _MESSAGES:
-        return error_body(_MESSAGES[error.code], tip=_TIPS.get(error.code, error.message))
+        advice = error.tip or _TIPS.get(error.code, error.message)
+        return error_body(_MESSAGES[error.code], tip=advice)
     tip = _TIPS.get(error.code, error.tip)
-    if isinstance(error, UnavailableError) and path in _SUBMITTING:
+    if isinstance(error, UnavailableError) and path.removesuffix("/") in _SUBMITTING:
         tip = _SUBMIT_AGAIN
     return error_body(error.message, **({} if tip is None else {"tip": tip}))
 

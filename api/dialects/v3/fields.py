@@ -11,7 +11,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainValidator,
-    StringConstraints,
     ValidationInfo,
 )
 
@@ -26,6 +25,7 @@ from common.domain.record import MAX_TRACK_ID, is_track_id
 
 MAX_TEXT: Final = 2000
 IMAGE_FORMS: Final = "an http or https URL, an image file as base64 text, or a base64 data: URI"
+_RANDOM_SEED: Final = -1
 _UNSUPPORTED: Final = "this service does not support it"
 
 
@@ -42,6 +42,11 @@ def _no_nul(value: str, info: ValidationInfo) -> str:
     return value
 
 
+def _seed(value: int) -> int | None:
+    """Return None for -1, by which many programs request a random seed."""
+    return None if value == _RANDOM_SEED else value
+
+
 def _track_id(value: Any, info: ValidationInfo) -> str | float:
     if isinstance(value, str):
         _no_nul(value, info)
@@ -56,10 +61,10 @@ def _webhook(value: str, info: ValidationInfo) -> str:
 
 
 def _image(value: Any, info: ValidationInfo) -> str | bytes | LongValue:
-    start = value[:16] if isinstance(value, str) else ""
-    if "://" in start:
-        _check_address(value, info, webhook=False)
-        return str(value)
+    if isinstance(value, str) and "://" in value.lstrip()[:16]:
+        url = value.strip()
+        _check_address(url, info, webhook=False)
+        return url
     image = _decode_image(value, info)
     limit = validation_context(info).image_max_bytes
     if (image.length if isinstance(image, LongValue) else len(image)) > limit:
@@ -163,12 +168,11 @@ OptionalText = Annotated[
     Field(description=f"null or text of 1 to {MAX_TEXT} characters"),
 ]
 OptionalSeed = Annotated[
-    Annotated[int, Field(ge=0, lt=SEED_LIMIT), NoBool] | None,
-    Field(description=f"null or a whole number from 0 to {SEED_LIMIT - 1}"),
+    Annotated[int, Field(ge=_RANDOM_SEED, lt=SEED_LIMIT), NoBool, AfterValidator(_seed)] | None,
+    Field(description=f"null, -1 or a whole number from 0 to {SEED_LIMIT - 1}"),
 ]
 OptionalWebhook = Annotated[
-    # A line end around a URL is rejected like one within it.
-    Annotated[str, StringConstraints(strip_whitespace=False), AfterValidator(_webhook)] | None,
+    Annotated[str, AfterValidator(_webhook)] | None,
     Field(description="null or an http or https URL with a public host"),
 ]
 OptionalTrackId = Annotated[

@@ -26,6 +26,7 @@ def to_generation_request(body: GenerationBody, model: ModelEntry) -> Generation
     return GenerationRequest(
         endpoint=body.endpoint,
         model=model.name,
+        revision=model.revision,
         prompt=enhance_prompt(body.prompt, seed) if body.enhance_prompt else body.prompt,
         negative_prompt=body.negative_prompt or DEFAULT_NEGATIVE_PROMPT,
         width=body.width,

@@ -62,19 +62,23 @@ BODIES: Final[dict[str, type[GenerationBody]]] = {
 _META: Final = {
     "H": 512,
     "W": 512,
+    "enable_attention_slicing": "false",
     "file_prefix": PREFIX,
     "guidance_scale": 7.5,
     "init_image": INIT_IMAGE,
     "mask_image": MASK_IMAGE,
+    "model": "sd15-inpainting",
     "n_samples": 1,
     "negative_prompt": "blurry, out of focus",
     "outdir": "out",
     "prompt": "a cat sitting on a bench, intimate animal portrait, golden backlight",
+    "revision": "main",
     "safetychecker": "no",
     "scheduler": "DPM++ 2M Karras",
     "seed": 3163825381,
     "steps": 30,
     "strength": 0.7,
+    "vae": "sd15-inpainting",
 }
 _SUCCESS: Final = {
     "status": "success",
@@ -135,7 +139,7 @@ RESPONSES: Final[dict[str, dict[str, Any]]] = {
 }
 _CODES: Final = {
     413: "The body is too large.",
-    415: "The content type is none of the three above.",
+    415: "The content type is none of the three above, nor `text/plain` with JSON.",
     503: "Postgres or the image store cannot be reached; see Retry-After.",
 }
 
@@ -192,22 +196,47 @@ def _document_error(code: int) -> dict[str, Any]:
     }
 
 
-def document_route(name: str) -> dict[str, Any]:
-    """Return the OpenAPI documentation of a v3 route, as keyword arguments for its decorator."""
+def _query_parameters(name: str) -> list[dict[str, Any]]:
+    """Return the parameters of the query string: the fields of the body, except for the key."""
+    if name not in BODIES:
+        return []
+    fields = {
+        field: rules for field, rules in _schema(name)["properties"].items() if field != "key"
+    }
+    return [
+        {
+            "name": "fields",
+            "in": "query",
+            "description": "All fields of the body but the key; a field in the body counts more.",
+            "style": "form",
+            "explode": True,
+            "schema": {"type": "object", "properties": fields},
+        }
+    ]
+
+
+def _describe_request(name: str) -> dict[str, Any]:
     body = {"schema": _schema(name), "example": REQUESTS[name]}
+    return {
+        "required": name in BODIES,
+        "description": "JSON may also be declared as `text/plain`.",
+        "content": {
+            "application/json": body,
+            "application/x-www-form-urlencoded": body,
+            "multipart/form-data": body,
+        },
+    }
+
+
+def document_route(name: str, *, has_body: bool = True) -> dict[str, Any]:
+    """Return the OpenAPI documentation of a v3 route, as keyword arguments for its decorator."""
     schema = one_of(*(LOAD_OR_ERROR if name == "system_load" else JOB))
     examples = {title: {"value": value} for title, value in RESPONSES[name].items()}
     return {
         "openapi_extra": {
             "security": _SECURITY,
-            "requestBody": {
-                "required": name in BODIES,
-                "content": {
-                    "application/json": body,
-                    "application/x-www-form-urlencoded": body,
-                    "multipart/form-data": body,
-                },
-            },
+            "parameters": _query_parameters(name),
+            **({"requestBody": _describe_request(name)} if has_body else {}),
         },
         "responses": {
             200: {

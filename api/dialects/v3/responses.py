@@ -61,9 +61,11 @@ def webhook_status(view: JobView) -> str:
 
 async def _processing_body(services: Services, view: JobView) -> dict[str, Any]:
     job = view.job
-    estimate = await services.eta_estimator.estimate_end(job)
-    base = services.settings.gateway.public_url.rstrip("/")
     progress = await services.progress_reader.read(job)
+    estimate = await services.eta_estimator.estimate_end(
+        job, progress, sees_progress=services.progress_reader.is_available
+    )
+    base = services.settings.gateway.public_url.rstrip("/")
     body = {
         "status": "processing",
         "tip": estimate.tip,

@@ -1,5 +1,6 @@
-"""The five HTTP routes of the v3 dialect: inpaint, img2img, text2img, fetch and system_load."""
+"""The HTTP routes of the v3 dialect: inpaint, img2img, text2img, fetch and system_load."""
 
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -33,8 +34,12 @@ class BareRoute(APIRoute):
     """A route that passes only the request and its path parameters to the endpoint.
 
     It bypasses FastAPI's parsing, validation and dependency injection, which v3 does not use. This
-    makes fetch requests 10% faster.
+    makes fetch requests 10% faster. Its path may end with a slash, as some clients write it.
     """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        self.path_regex = re.compile(f"{self.path_regex.pattern.removesuffix('$')}/?$")
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return a handler that calls the endpoint with the request and its path parameters."""
@@ -71,6 +76,16 @@ async def text2img(request: Request) -> Response:
 @router.post("/fetch/{job_id}", **document_route("fetch"))
 async def fetch(request: Request, job_id: str) -> Response:
     """Show the state of a job; the body may repeat the fields of the original request."""
+    return await _fetch(request, job_id)
+
+
+@router.get("/fetch/{job_id}", **document_route("fetch", has_body=False))
+async def get_job(request: Request, job_id: str) -> Response:
+    """Show the state of a job, like the POST request; the key is in a header."""
+    return await _fetch(request, job_id)
+
+
+async def _fetch(request: Request, job_id: str) -> Response:
     services: Services = request.app.state.services
     async with _read_body(request, services) as sent:
         tenant = sent.tenant

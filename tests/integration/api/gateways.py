@@ -85,7 +85,14 @@ class Gateway:
         (job,) = (job.record for job in taken.jobs)
         return job
 
-    async def finish(self, job: JobRecord, *, seconds: float = 1.5, flagged: int = 0) -> None:
+    async def finish(
+        self,
+        job: JobRecord,
+        *,
+        seconds: float = 1.5,
+        flagged: int = 0,
+        timeline: dict[str, float] | None = None,
+    ) -> None:
         """Finish a job as its worker does; the first `flagged` images are unsafe."""
         keys = tuple(
             result_key(job.tenant_id, job.file_prefix, job.attempt, index)
@@ -94,7 +101,7 @@ class Gateway:
         for key in keys:
             await self.services.storage.put(key, IMAGE)
         nsfw = tuple(index < flagged for index in range(len(keys)))
-        result = JobResult(keys, nsfw, seconds, {"claimed": 1.0}, seconds)
+        result = JobResult(keys, nsfw, seconds, timeline or {"claimed": 1.0}, seconds)
         async with self.services.operator_database.transaction() as connection:
             ended = await succeed(connection, job.claim, result)
         await self._announce(ended)

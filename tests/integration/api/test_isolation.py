@@ -144,7 +144,13 @@ async def create_objects(gateway: Gateway) -> tuple[ObjectIds, ObjectIds]:
     (key,) = (await read_list("tenants/alice/keys?limit=1"))["items"]
     (secret,) = (await read_list("tenants/alice/webhook-secrets?limit=1"))["items"]
     cursor = (await read_list("tenants?limit=1"))["next_cursor"]
-    free = {"limit": "1", "since": "2026-01-01", "until": "2026-01-31", "format": "json"}
+    free = {
+        "limit": "1",
+        "since": "2026-01-01",
+        "until": "2026-01-31",
+        "format": "json",
+        "fields": "",
+    }
     free |= {"state": "succeeded", "queue": "standin-inpainting"}
     of_alice = {"job_id": first["id"], "tenant": "alice", "plan": "default", "cursor": cursor}
     of_alice |= {"key_id": key["id"], "secret_id": secret["id"]}

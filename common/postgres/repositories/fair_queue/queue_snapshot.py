@@ -24,13 +24,13 @@ from sqlalchemy.types import TypeEngine
 from common.forecast.engines import RunningJob
 from common.forecast.fair_order import WaitingTenant, make_waiting_tenant
 from common.forecast.forecast import QueueSnapshot
-from common.forecast.pace import SpeedSamples, Workload
+from common.forecast.pace import SpeedSamples, StageSeconds, Workload
 from common.postgres.statements import Executor
 
 
 @dataclass(frozen=True, slots=True)
 class QueueTotals:
-    """Totals of one queue; for the fields, see `QueueSnapshot` and `SpeedSamples`.
+    """Totals of one queue; for the fields, see `QueueSnapshot`.
 
     `ready_tenants` is an upper bound: some may have no waiting job left.
     """
@@ -41,6 +41,7 @@ class QueueTotals:
     engines: int
     engine_share: float
     samples: SpeedSamples
+    stages: StageSeconds
 
 
 async def read_queue_snapshot(
@@ -63,17 +64,19 @@ async def read_queue_snapshot(
         engines=totals.engines,
         engine_share=totals.engine_share,
         samples=totals.samples,
+        stages=totals.stages,
     )
 
 
 async def read_totals(connection: Executor, queue: str, *, silent_seconds: float) -> QueueTotals:
-    """Return the numbers of a queue's tenants and engines, and sums over its latest succeeded jobs.
+    """Return a queue's numbers of tenants and engines, and times of its latest succeeded jobs.
 
     Workers without a heartbeat for `silent_seconds` are not counted.
     """
     values = {"of_queue": queue, "silent_seconds": silent_seconds}
     row = (await connection.execute(_TOTALS, values)).first()
-    return QueueTotals(row[0], row[1], row[2], row[3], row[4], SpeedSamples(*row[5:]))
+    stages = StageSeconds(fetch=row[10] or 0.0, decode=row[11], upload=row[12] or 0.0)
+    return QueueTotals(row[0], row[1], row[2], row[3], row[4], SpeedSamples(*row[5:10]), stages)
 
 
 async def read_waiting_tenants(connection: Executor, queue: str) -> tuple[list[WaitingTenant], int]:
@@ -119,6 +122,9 @@ _TOTALS: Final = _select_function(
     seconds=Double,
     cost_squared=Double,
     cost_by_seconds=Double,
+    fetch_seconds=Double,
+    decode_seconds=Double,
+    upload_seconds=Double,
 )
 _WAITING_TENANTS: Final = _select_function(
     func.infill_waiting_tenants(_OF_QUEUE),

@@ -32,18 +32,22 @@ async def test_the_response_for_a_queued_job(gateway: Gateway) -> None:
         "meta": {
             "H": 512,
             "W": 512,
+            "enable_attention_slicing": "false",
             "file_prefix": prefix,
             "guidance_scale": 7.5,
             "init_image": IMAGE_URL,
             "mask_image": IMAGE_URL,
+            "model": QUEUE,
             "n_samples": 2,
             "negative_prompt": DEFAULT_NEGATIVE_PROMPT,
             "outdir": "out",
             "prompt": enhance_prompt("a cat on a bench", 3163825381),
+            "revision": "",
             "safetychecker": "no",
             "seed": 3163825381,
             "steps": 30,
             "strength": 0.7,
+            "vae": QUEUE,
         },
     }
     assert len(links) == 2

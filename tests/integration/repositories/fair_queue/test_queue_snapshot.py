@@ -10,7 +10,7 @@ from common.domain.job import JobState
 from common.forecast.engines import RunningJob
 from common.forecast.fair_order import WaitingTenant
 from common.forecast.forecast import QueueSnapshot
-from common.forecast.pace import Pace, SpeedSamples, Workload
+from common.forecast.pace import Pace, SpeedSamples, StageSeconds, Workload
 from common.postgres.models import TenantQueue, TenantShare, Worker
 from common.postgres.repositories.fair_queue.queue_snapshot import read_queue_snapshot
 from common.postgres.repositories.jobs.workers import delete_worker, record_worker_heartbeat
@@ -163,6 +163,18 @@ async def test_speed_comes_from_the_latest_successes(alice: TenantRows) -> None:
     assert samples == SpeedSamples(SPEED_SAMPLE, 500.0, 250.0, 5000.0, 2500.0)
     assert Pace.fit(samples) == Pace(0.5)
     assert (await read_snapshot(alice, "elsewhere")).samples == SpeedSamples()
+
+
+async def test_the_times_of_stages_are_medians_of_the_latest_successes(alice: TenantRows) -> None:
+    assert (await read_snapshot(alice)).stages == StageSeconds()
+    for slowness in (1.0, 1.0, 50.0):  # one image host is slow
+        times = {"claimed": 0.0, "fetched": 2.0, "denoised": 10.0, "generated": 13.0}
+        timeline = {**times, "fetched": 2.0 * slowness, "uploaded": 13.0 + slowness}
+        await alice.add_job(JobState.SUCCEEDED, result={**RESULT.to_json(), "timeline": timeline})
+    assert (await read_snapshot(alice)).stages == StageSeconds(2.0, 3.0, 1.0)
+    # An engine that reports no steps.
+    await alice.add_job(JobState.SUCCEEDED, queue="elsewhere", result=RESULT.to_json())
+    assert (await read_snapshot(alice, "elsewhere")).stages.decode is None
 
 
 async def test_workers_with_a_recent_heartbeat_are_counted(alice: TenantRows) -> None:

@@ -29,18 +29,22 @@ def test_the_body_of_a_succeeded_job() -> None:
         "meta": {
             "H": 384,
             "W": 512,
+            "enable_attention_slicing": "false",
             "file_prefix": str(FILE_PREFIX),
             "guidance_scale": 7.5,
             "init_image": "https://p.test/a.png",
             "mask_image": "https://p.test/b.png",
+            "model": "sd15-inpainting",
             "n_samples": 2,
             "negative_prompt": "blurry",
             "outdir": "out",
             "prompt": "a cat on a bench",
+            "revision": "",
             "safetychecker": "no",
             "seed": 3_163_825_381,
             "steps": 30,
             "strength": 0.7,
+            "vae": "sd15-inpainting",
         },
     }
 
@@ -61,6 +65,15 @@ def test_each_endpoint_has_its_own_spelling_in_meta(
     assert {name for name in meta if name.startswith("safety")} == {spelling}
     assert meta[spelling] == "yes"
     assert ("strength" in meta) == has_strength
+
+
+@pytest.mark.parametrize("endpoint", Endpoint)
+@pytest.mark.parametrize(("revision", "shown"), [(None, ""), ("fp16", "fp16")])
+def test_meta_names_the_model_as_text(endpoint: Endpoint, revision: str | None, shown: str) -> None:
+    job = job_record(request=replace(REQUEST, endpoint=endpoint, revision=revision))
+    meta = success_body(job, RESULT, output=LINKS, inputs={}, webhook_status="")["meta"]
+    names = ("model", "revision", "vae", "enable_attention_slicing")
+    assert [meta[name] for name in names] == [REQUEST.model, shown, REQUEST.model, "false"]
 
 
 def test_meta_has_extensions_only_where_they_were_set() -> None:

@@ -32,7 +32,7 @@ def test_all_sections_have_valid_defaults() -> None:
     assert settings.outbound.allowed_ports == frozenset()
     assert settings.jobs.heartbeat_seconds < settings.jobs.lease_seconds
     assert settings.webhooks.timeout_seconds < settings.webhooks.lease_seconds
-    assert settings.gateway.sync_wait_seconds == 20
+    assert settings.gateway.sync_wait_seconds == 8
     assert settings.worker.concurrency == 8
     assert settings.models.serve == ()
     assert settings.telemetry.log_level == "INFO"
@@ -74,6 +74,7 @@ def test_settings_are_read_from_their_variables(monkeypatch: pytest.MonkeyPatch)
         (JobSettings, "INFILL_JOB_LEASE_SECONDS", "-1", "greater than 0"),
         (JobSettings, "INFILL_JOB_MAX_ATTEMPTS", "40000", "less than or equal to 1000"),
         (DatabaseSettings, "INFILL_DATABASE_POOL_SIZE", "0", "greater than 0"),
+        (GatewaySettings, "INFILL_ALLOW_KEY_IN_QUERY", "perhaps", "valid boolean"),
         (StorageSettings, "INFILL_S3_PRESIGNED_SECONDS", "604801", "less than or equal to 604800"),
         (WebhookSettings, "INFILL_WEBHOOK_JITTER", "1", "less than 1"),
         (WebhookSettings, "INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS", "[5, -1]", "greater than 0"),

@@ -103,10 +103,24 @@ async def test_a_malformed_body_is_rejected_with_the_reason(
     assert caught.value.message == tip
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "application/jsonx"])
+@pytest.mark.parametrize("content_type", ["text/html", "application/xml", "application/jsonx"])
 async def test_other_content_types_are_rejected(content_type: str) -> None:
     with pytest.raises(UnsupportedMediaTypeError):
         await read(b"{}", content_type)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a": 1}', b'\xef\xbb\xbf \r\n{"a": 1}', b" " * 9_000 + b'{"a": 1}']
+)
+async def test_plain_text_that_begins_like_json_is_json(body: bytes) -> None:
+    assert await read(body, "text/plain; charset=iso-8859-1") == {"a": 1}
+    assert await read(b" \n", "text/plain") == {}
+
+
+@pytest.mark.parametrize("body", [b"a=1", b"[1]", b"hello", b'"a"'])
+async def test_other_plain_text_is_rejected(body: bytes) -> None:
+    with pytest.raises(UnsupportedMediaTypeError):
+        await read(body, "text/plain")
 
 
 async def test_a_body_declared_too_large_is_not_read() -> None:

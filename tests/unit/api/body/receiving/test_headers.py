@@ -28,7 +28,13 @@ def test_the_format_is_read_and_a_charset_ignored(
     assert read_body_headers(headers(content_type=content_type), 10).format is body_format
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "application/jsonx"])
+def test_plain_text_may_be_json() -> None:
+    found = read_body_headers(headers(content_type="Text/Plain;charset=UTF-8"), 10)
+    assert (found.format, found.is_plain_text) == (BodyFormat.JSON, True)
+    assert not read_body_headers(headers(), 10).is_plain_text
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "application/xml", "application/jsonx"])
 def test_other_content_types_are_rejected(content_type: str) -> None:
     with pytest.raises(UnsupportedMediaTypeError):
         read_body_headers(headers(content_type=content_type), 10)

@@ -56,7 +56,7 @@ def test_the_schema_has_the_limits_of_every_field() -> None:
     assert (padding["minimum"], padding["maximum"]) == (0, 256)
     assert "DPM++ 2M Karras" in fields["scheduler"]["description"]
     seed = fields["seed"]["anyOf"][0]
-    assert (seed["minimum"], seed["exclusiveMaximum"]) == (0, 2**32)
+    assert (seed["minimum"], seed["exclusiveMaximum"]) == (-1, 2**32)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,7 @@ def test_the_schema_has_the_limits_of_every_field() -> None:
         ("safety_checker", "maybe", False),
         ("seed", "17", True),
         ("seed", None, True),
+        ("seed", -1, True),
         ("seed", -2, False),
         ("track_id", "order 17", True),
         ("track_id", 17, True),
@@ -91,6 +92,15 @@ def test_fields_are_documented_as_clients_send_them(
     body = document_route("inpaint")["openapi_extra"]["requestBody"]["content"]
     schema = body["application/json"]["schema"]
     assert Draft202012Validator(schema).is_valid({**REQUESTS["inpaint"], field: value}) is is_valid
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_the_query_string_may_contain_all_fields_but_the_key(name: str) -> None:
+    extra = document_route(name)["openapi_extra"]
+    (parameter,) = extra["parameters"]
+    body = extra["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert parameter["schema"]["properties"].keys() == body.keys() - {"key"}
+    assert (parameter["in"], parameter["style"], parameter["explode"]) == ("query", "form", True)
 
 
 @pytest.mark.parametrize("name", REQUESTS)

@@ -35,7 +35,7 @@ IMAGE_FORMS = "an http or https URL, an image file as base64 text, or a base64 d
 SCHEDULER = (
     f"null, one of {', '.join(SCHEDULER_NAMES)}, or the diffusers class name of one of these"
 )
-SEED = "null or a whole number from 0 to 4294967295"
+SEED = "null, -1 or a whole number from 0 to 4294967295"
 TRACK = "null, text of at most 1000 characters, or a number between -2^63 and 2^63"
 UNSUPPORTED = "this service does not support it"
 
@@ -86,7 +86,7 @@ BAD: list[tuple[str, str, list[object]]] = [
     ("mask_blur", "a whole number of pixels from 0 to 64", [-1, 65, "1.5", False]),
     ("mask_padding", "null or a whole number of pixels from 0 to 256", [-1, 257, "x", True]),
     ("scheduler", SCHEDULER, ["unknown", "DPM", "AutoencoderKL", 5, [], True]),
-    ("seed", SEED, [-1, 2**32, "1.5", True, "x", {}]),
+    ("seed", SEED, [-2, "-2", -1.5, 2**32, "1.5", True, "x", {}]),
     ("track_id", TRACK, [True, "x" * 1001, "\ud800", 2**63, 1e300, [], {"a": 1}]),
     (
         "webhook",
@@ -97,7 +97,8 @@ BAD: list[tuple[str, str, list[object]]] = [
         ],
     ),
     ("webhook", f"{PUBLIC}: {NO_SCHEME}", ["ftp://example.com/", "hook"]),
-    ("webhook", f"{PUBLIC}: {WHITE_SPACE}", [f"{IMAGE_URL}\n"]),
+    ("webhook", f"{PUBLIC}: {WHITE_SPACE}", [f"{IMAGE_URL}\n/a", f"{IMAGE_URL} a"]),
+    ("init_image", f"{PUBLIC}: {WHITE_SPACE}", [f" {IMAGE_URL}\n/a"]),
     ("init_image", f"{PUBLIC}: {USER}", ["https://u@example.com/a"]),
     ("webhook", "null or an http or https URL with a public host", [5]),
     ("init_image", ADDRESS, ["http://x.localhost/", "http://10.0.0.1/a", "https://[::1]/a"]),
@@ -108,6 +109,7 @@ BAD_BASE64 = [
     ("the character '.' at position 4 is not base64", "cat.png"),
     ("the character 'é' at position 5 is not base64", "AAAAé"),
     ("the character '*' at position 27 is not base64", "data:image/png;base64,AAAA*"),
+    ("the character '*' at position 29 is not base64", " data:image/png;base64, AAAA*"),
     ("its last character is left over, so the text is cut off", SENT[:-3]),
     ("it continues after its padding (=)", SENT + " x"),
     ("it ends with too much padding (=)", "AAAA="),
@@ -263,6 +265,7 @@ def test_a_track_id_keeps_its_type_and_value(track_id: object) -> None:
         SENT,
         f"data:image/png;base64,{SENT}",
         f"DATA:image/PNG;Base64,{SENT}",
+        f" \r\ndata:image/png; base64 , {SENT}\n",
         f"{SENT[:4]}\r\n{SENT[4:]}\n",
         f" {SENT[:7]} \t{SENT[7:]} ",
         SENT.rstrip("="),
@@ -272,6 +275,17 @@ def test_a_track_id_keeps_its_type_and_value(track_id: object) -> None:
 def test_images_may_be_sent_as_bytes_or_base64(sent: object) -> None:
     body = read({**IMG2IMG_BODY, "init_image": sent}, ImageToImageBody)
     assert body.images == {"init_image": PIXELS}
+
+
+@pytest.mark.parametrize("seed", [-1, "-1", " -1\n", -1.0, None, "", "null"])
+def test_a_seed_of_minus_one_means_none(seed: object) -> None:
+    assert read({**TEXT2IMG_BODY, "seed": seed}, TextToImageBody).seed is None
+
+
+@pytest.mark.parametrize("sent", [f" {IMAGE_URL}", f"{IMAGE_URL}\r\n", f"\t{' ' * 20}{IMAGE_URL} "])
+def test_white_space_around_a_url_is_removed(sent: str) -> None:
+    body = read({**IMG2IMG_BODY, "init_image": sent, "webhook": sent}, ImageToImageBody)
+    assert (body.images, body.webhook) == ({"init_image": IMAGE_URL}, IMAGE_URL)
 
 
 def test_images_may_be_sent_in_the_url_safe_alphabet_of_base64() -> None:
