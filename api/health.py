@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 
 from api.body.json_response import json_response
 from api.services import Services
-from common.postgres.database import is_unavailable
+from common.postgres.errors import is_unavailable
 
 CHECK_TIMEOUT_SECONDS: Final = 2.0
 PROBED_LIST: Final = "infill:ready"  # never created

@@ -10,7 +10,7 @@ import click
 from common.object_store.storage import Storage
 from common.settings import Settings, StorageSettings
 from deploy.cli.migrate import upgrade
-from deploy.cli.postgres_errors import explain_unreachable_postgres
+from deploy.cli.postgres_errors import explain_postgres_errors
 
 
 @click.command()
@@ -43,7 +43,7 @@ def dispatcher() -> None:
 @click.command()
 def migrate() -> None:
     """Migrate the database to the schema version of this release."""
-    with explain_unreachable_postgres():
+    with explain_postgres_errors():
         asyncio.run(upgrade(Settings().database.url.get_secret_value()))
     click.echo("the database is up to date")
 

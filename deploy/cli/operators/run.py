@@ -9,7 +9,7 @@ from typing import TypeVar
 from common.operations.audit import Operator
 from common.postgres.database import Database
 from common.settings import Settings
-from deploy.cli.postgres_errors import explain_unreachable_postgres
+from deploy.cli.postgres_errors import explain_postgres_errors
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ def run_operation(use_case: Callable[[Database], Awaitable[T]]) -> T:
         finally:
             await database.aclose()
 
-    with explain_unreachable_postgres():
+    with explain_postgres_errors():
         return asyncio.run(with_database())
 
 

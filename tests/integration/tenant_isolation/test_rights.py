@@ -10,7 +10,8 @@ import pytest
 from asyncpg.exceptions import InsufficientPrivilegeError
 from pydantic import SecretStr
 
-from common.postgres.database import GATEWAY_ROLE, Database, is_unavailable
+from common.postgres.database import GATEWAY_ROLE, Database
+from common.postgres.errors import is_unavailable
 from common.postgres.models import Table
 from common.settings import DatabaseSettings
 from tests.integration.repositories.support.tenant_rows import TenantRows
@@ -176,5 +177,5 @@ async def test_a_rejected_role_is_logged(
         async with database.direct():
             pass
     assert is_unavailable(rejected.value)
-    assert "database_role_rejected" in capsys.readouterr().out
+    assert "database_rejected" in capsys.readouterr().out
     await database.aclose()

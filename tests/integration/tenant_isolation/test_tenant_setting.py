@@ -91,14 +91,14 @@ async def test_an_error_while_the_tenant_is_changed_leaves_it_unknown(
     """The change may or may not have been made, so the next borrower repeats it."""
     assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
     (pooled,) = gateway_database._direct_pool._idle
-    fetchval = asyncpg.Connection.fetchval
+    fetchrow = asyncpg.Connection.fetchrow
 
     async def execute_and_raise(*given: object) -> None:
-        await fetchval(*given)
+        await fetchrow(*given)
         raise trouble
 
     with monkeypatch.context() as patching:
-        patching.setattr(asyncpg.Connection, "fetchval", execute_and_raise)
+        patching.setattr(asyncpg.Connection, "fetchrow", execute_and_raise)
         with pytest.raises(trouble):
             await gateway_database.direct(bob.tenant_id).__aenter__()
     assert pooled.driver.is_closed() == (trouble is asyncio.CancelledError)
@@ -131,7 +131,7 @@ async def test_a_known_tenant_is_not_set_again(
     gateway_database: Database, alice: TenantRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
-    monkeypatch.delattr(asyncpg.Connection, "fetchval")
+    monkeypatch.delattr(asyncpg.Connection, "fetchrow")
     assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
 
 
