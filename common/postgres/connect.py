@@ -17,7 +17,6 @@ from asyncpg.exceptions import (
     InsufficientPrivilegeError,
     InvalidParameterValueError,
     InvalidSQLStatementNameError,
-    ProtocolViolationError,
     RaiseError,
     TargetServerAttributeNotMatched,
 )
@@ -69,13 +68,10 @@ POOLER_REJECTED: Final = (
     "up the sessions of tenants: set `pool_mode = session` for this database, or let "
     "INFILL_DATABASE_URL name Postgres itself"
 )
-# A prepared statement is missing or exists twice if the pooler has changed the server connection;
-# a pooler that assigns connections per statement forbids transactions.
-SESSION_LOST: Final = (
-    DuplicatePreparedStatementError,
-    InvalidSQLStatementNameError,
-    ProtocolViolationError,
-)
+# A prepared statement is missing or exists twice if the pooler has changed the server connection.
+SESSION_LOST: Final = (DuplicatePreparedStatementError, InvalidSQLStatementNameError)
+# The end of PgBouncer's error message for BEGIN, if it assigns connections per statement.
+STATEMENT_MODE: Final = "statement pooling mode"
 
 log = structlog.get_logger(__name__)
 
@@ -163,8 +159,10 @@ class Connector:
         try:
             if await self._loses_session(connection):
                 raise PostgresRejectedError(POOLER_REJECTED)
-        except SESSION_LOST as error:
-            raise PostgresRejectedError(POOLER_REJECTED) from error
+        except asyncpg.PostgresError as error:
+            if isinstance(error, SESSION_LOST) or STATEMENT_MODE in str(error):
+                raise PostgresRejectedError(POOLER_REJECTED) from error
+            raise
         self._keeps_sessions = True
 
     async def _loses_session(self, connection: DriverConnection) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import BigInteger, bindparam, func, literal, literal_column, select
 
 from common.postgres.database import Database
+from common.postgres.errors import PostgresRejectedError
 from common.postgres.models import Delivery, Job, TenantQueue
 from tests.integration.repositories.support.tenant_rows import TenantRows
 
@@ -20,6 +21,9 @@ NOT_A_NUMBER: Final = select(
     (literal_column("1") / bindparam("zero", type_=BigInteger())).label("n")
 )
 SLOW: Final = select(func.pg_sleep(literal(60)))
+LEAVE_ROLE: Final = select(
+    func.set_config(literal("role"), literal("none"), literal(value=False)).label("role")
+)
 BACKEND: Final = select(func.pg_backend_pid())
 
 
@@ -125,6 +129,17 @@ async def test_a_tenant_gets_the_connection_that_is_set_to_it(
     # A new tenant gets the least recently used one.
     assert await backend(None) == of_alice
     assert await backend(bob.tenant_id) == of_bob
+
+
+async def test_a_session_with_another_role_is_refused(
+    gateway_database: Database, alice: TenantRows, bob: TenantRows
+) -> None:
+    """As if a pooler had replaced the session of the connection."""
+    async with gateway_database.direct(alice.tenant_id) as connection:
+        await connection.execute(LEAVE_ROLE, {})
+    with pytest.raises(PostgresRejectedError, match="replaced the session"):
+        await tenants(gateway_database, bob.tenant_id)
+    assert await tenants(gateway_database, bob.tenant_id) == {bob.tenant_id}
 
 
 async def test_a_known_tenant_is_not_set_again(
