@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 OUTAGE_CLASSES: Final = frozenset({"08", "28", "53", "57", "58"})
 # A write to a server that is not, or no longer, the primary.
 READ_ONLY: Final = "25006"
+INSUFFICIENT_PRIVILEGE: Final = "42501"
 NO_DATABASE: Final = "3D000"
 LOCK_NOT_AVAILABLE: Final = "55P03"
 # Serialization failure and deadlock: the transaction was rolled back, and a repeat may succeed.
