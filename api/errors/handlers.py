@@ -34,6 +34,7 @@ from common.domain.errors import (
 )
 from common.postgres.errors import (
     DATABASE_ERRORS,
+    describe_cause,
     is_contention,
     is_unavailable,
     is_wrong_schema,
@@ -176,7 +177,7 @@ def _from_store(_request: Request, error: StorageUnavailableError) -> ApiError:
 
 
 def _from_database(_request: Request, error: Exception) -> ApiError:
-    cause = type(error.__cause__ or error).__name__
+    cause = describe_cause(error)
     if is_wrong_schema(error):
         log.error("database_not_migrated", error=str(error))
         return UnavailableError(

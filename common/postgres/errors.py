@@ -116,6 +116,14 @@ def may_have_committed(error: Exception) -> bool:
     return isinstance(error, ResponseLostError) or find_sqlstate(error) == "08003"
 
 
+def describe_cause(error: BaseException | None) -> str:
+    """Return the type and the text of the first cause; the driver's texts contain no password."""
+    cause = (error.orig if isinstance(error, DBAPIError) else None) or error
+    while cause is not None and cause.__cause__ is not None:
+        cause = cause.__cause__
+    return f"{type(cause).__name__}: {cause}".removesuffix(": ")
+
+
 def find_sqlstate(error: BaseException) -> str | None:
     """Return the SQLSTATE of an error of the driver or of SQLAlchemy, or None if it has none."""
     cause = error.orig if isinstance(error, DBAPIError) else error

@@ -20,7 +20,7 @@ from asyncpg.exceptions import (
 )
 from asyncpg.exceptions import PostgresConnectionError as ServerConnectionError
 
-from common.postgres.errors import PostgresConnectionError, is_unavailable
+from common.postgres.errors import PostgresConnectionError, describe_cause, is_unavailable
 
 # Statements have been running, and none has finished, for this long: then a probe is started.
 SILENCE_SECONDS: Final = 0.5
@@ -59,6 +59,7 @@ class PostgresWatchdog:
         self._connect = connect
         self._probe_seconds = probe_seconds
         self._unavailable = False
+        self._probe_error: Exception | None = None
         self._connections: WeakSet[Connection[Any]] = WeakSet()
         self._waiting_callers: set[asyncio.Timeout] = set()
         self._running = 0
@@ -73,7 +74,7 @@ class PostgresWatchdog:
             PostgresUnavailableError: Postgres is known to be unavailable.
         """
         if self._unavailable:
-            raise PostgresUnavailableError
+            raise PostgresUnavailableError from self._probe_error
 
     def __enter__(self) -> None:
         """Register a statement or transaction as running.
@@ -81,8 +82,7 @@ class PostgresWatchdog:
         Raises:
             PostgresUnavailableError: Postgres is known to be unavailable.
         """
-        if self._unavailable:
-            raise PostgresUnavailableError
+        self.raise_if_unavailable()
         self._running += 1
         if self._next_check is None:
             self._schedule_check()
@@ -175,7 +175,9 @@ class PostgresWatchdog:
         if self._unavailable:
             return
         self._unavailable = True
-        log.warning("postgres_unavailable", running=self._running)
+        log.warning(
+            "postgres_unavailable", running=self._running, reason=describe_cause(self._probe_error)
+        )
         self._terminate_connections()
         now = asyncio.get_running_loop().time()
         for wait in self._waiting_callers:
@@ -192,7 +194,9 @@ class PostgresWatchdog:
                 finally:
                     connection.terminate()
         except PostgresError as error:
+            self._probe_error = error
             return not isinstance(error, SHUTTING_DOWN)
-        except Exception:  # noqa: BLE001 whatever the error, Postgres is probed again
+        except Exception as error:  # noqa: BLE001 whatever the error, Postgres is probed again
+            self._probe_error = error
             return False
         return True

@@ -4,7 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from common.domain.errors import ConfigurationError
-from common.postgres.errors import PostgresRejectedError, is_unavailable, is_wrong_schema
+from common.postgres.errors import (
+    PostgresRejectedError,
+    describe_cause,
+    is_unavailable,
+    is_wrong_schema,
+)
 
 
 @contextmanager
@@ -27,14 +32,6 @@ def explain_postgres_errors() -> Iterator[None]:
         if not is_unavailable(error):
             raise
         raise ConfigurationError(
-            f"Postgres cannot be reached ({_describe(error)}): "
+            f"Postgres cannot be reached ({describe_cause(error)}): "
             "check that it runs, and that INFILL_DATABASE_URL is its address"
         ) from error
-
-
-def _describe(error: Exception) -> str:
-    """Return the type and the text of the first cause; the driver's texts contain no password."""
-    cause: BaseException = getattr(error, "orig", None) or error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    return f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__

@@ -102,11 +102,11 @@ async def test_other_errors_are_not_taken_for_an_unavailable_postgres(error: Exc
 @pytest.mark.parametrize(
     ("error", "code", "part"),
     [
-        (asyncpg.SerializationError(), "database_busy", "nothing was changed"),
-        (asyncpg.DeadlockDetectedError(), "database_busy", "nothing was changed"),
+        (asyncpg.SerializationError("x"), "database_busy", "nothing was changed"),
+        (asyncpg.DeadlockDetectedError("x"), "database_busy", "nothing was changed"),
         (ResponseLostError(), "database_unavailable", "may have been saved"),
         (ResponseTimeoutError(), "database_unavailable", "may have been saved"),
-        (asyncpg.ConnectionDoesNotExistError(), "database_unavailable", "may have been saved"),
+        (asyncpg.ConnectionDoesNotExistError("x"), "database_unavailable", "may have been saved"),
         (asyncpg.UndefinedTableError("x"), "database_not_migrated", "`infill migrate`"),
         (
             ProgrammingError("SELECT 1", None, asyncpg.UndefinedColumnError("x")),
