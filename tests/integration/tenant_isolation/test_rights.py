@@ -145,13 +145,6 @@ async def test_forbidden_statements_are_rejected(gateway: Connection, statement:
         await gateway.execute(statement)
 
 
-async def test_a_reset_returns_to_the_role(gateway: Connection) -> None:
-    await gateway.execute("RESET ROLE")
-    assert await gateway.fetchval("SELECT current_user") == GATEWAY_ROLE
-    await gateway.execute("RESET ALL")
-    assert await gateway.fetchval("SELECT current_user") == GATEWAY_ROLE
-
-
 async def test_a_separate_account_cannot_leave_the_role(
     hardened_url: str, alice: TenantRows, bob: TenantRows
 ) -> None:
