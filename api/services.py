@@ -27,6 +27,7 @@ from common.object_store.storage import Storage
 from common.outbound import Guard
 from common.postgres.database import GATEWAY_ROLE, Database
 from common.postgres.repositories.jobs.read import find_ended
+from common.postgres.schema import SchemaCheck
 from common.settings import Settings
 from common.settings.catalogue import Catalogue
 
@@ -47,6 +48,7 @@ class Services:
     catalogue: Catalogue
     database: Database
     operator_database: Database
+    schema_check: SchemaCheck
     redis: "Redis"
     storage: Storage
     guard: Guard
@@ -97,6 +99,7 @@ async def open_services(settings: Settings, catalogue: Catalogue) -> AsyncIterat
             catalogue=catalogue,
             database=database,
             operator_database=operator_database,
+            schema_check=SchemaCheck(restricted=True),
             redis=redis,
             storage=storage,
             guard=guard,

@@ -10,7 +10,8 @@ import structlog
 
 from common.domain.errors import ClaimLostError
 from common.domain.job import Claim
-from common.postgres.database import Database, is_unavailable
+from common.postgres.database import Database
+from common.postgres.errors import is_unavailable
 from common.postgres.repositories.jobs.leases import renew_claims
 from common.postgres.repositories.jobs.workers import record_worker_heartbeat
 from common.runtime.asyncio_tools import wait_for_event

@@ -17,7 +17,8 @@ from common.messaging.connection import connect
 from common.messaging.doorbell import Doorbell
 from common.object_store.storage import Storage
 from common.outbound import Guard
-from common.postgres.database import Database, is_unavailable
+from common.postgres.database import Database
+from common.postgres.errors import is_unavailable
 from common.postgres.repositories.jobs.workers import delete_worker
 from common.runtime.asyncio_tools import wait_for_event
 from common.runtime.status_server import StatusServer

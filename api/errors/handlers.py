@@ -32,7 +32,14 @@ from common.domain.errors import (
     StorageUnavailableError,
     UnsupportedRequestError,
 )
-from common.postgres.database import DATABASE_ERRORS, is_unavailable
+from common.postgres.errors import (
+    DATABASE_ERRORS,
+    describe_cause,
+    is_contention,
+    is_unavailable,
+    is_wrong_schema,
+    may_have_committed,
+)
 
 Converter = Callable[[Request, Any], ApiError]
 
@@ -170,9 +177,29 @@ def _from_store(_request: Request, error: StorageUnavailableError) -> ApiError:
 
 
 def _from_database(_request: Request, error: Exception) -> ApiError:
+    cause = describe_cause(error)
+    if is_wrong_schema(error):
+        log.error("database_not_migrated", error=str(error))
+        return UnavailableError(
+            "The database does not have the schema of this release: its operator has to run "
+            "`infill migrate`.",
+            code="database_not_migrated",
+        )
     if not is_unavailable(error):
         raise error  # a defect: the middleware logs it and responds with 500
-    log.error("database_unavailable", error=type(error).__name__)
+    if is_contention(error):
+        log.error("database_contention", error=cause)
+        return UnavailableError(
+            "Other requests were changing the same data at the same time; nothing was changed.",
+            code="database_busy",
+        )
+    log.error("database_unavailable", error=cause)
+    if may_have_committed(error):
+        return UnavailableError(
+            "The database did not respond in time. If the request changes something, the change "
+            "may have been saved.",
+            code="database_unavailable",
+        )
     return UnavailableError(
         "The database cannot be reached at the moment.", code="database_unavailable"
     )

@@ -11,7 +11,8 @@ from common.forecast.pace import ASSUMED_PACE, Pace, Workload
 from common.forecast.steps import StepProgress
 from common.forecast.tenant_queue import TenantBacklog
 from common.messaging.progress import JobProgress
-from common.postgres.database import Database, is_unavailable
+from common.postgres.database import Database
+from common.postgres.errors import is_unavailable
 from common.postgres.repositories.fair_queue.queue_snapshot import read_queue_snapshot
 from common.postgres.repositories.fair_queue.tenant_position import read_tenant_position
 from common.runtime.clock import utc_now

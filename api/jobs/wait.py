@@ -9,7 +9,7 @@ from starlette.requests import Request
 from api.services import Services
 from common.domain.job import FINAL_STATES
 from common.domain.record import JobRecord
-from common.postgres.database import is_unavailable
+from common.postgres.errors import is_unavailable
 from common.postgres.repositories.jobs.read import JobView, read_job
 
 # Returns when the caller has closed the connection.

@@ -4,37 +4,28 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import Any
 
-import asyncpg
 import orjson
-import structlog
 from asyncpg import Connection, InterfaceError, PostgresError
-from asyncpg.exceptions import InsufficientPrivilegeError, InvalidParameterValueError
-from sqlalchemy import event, make_url
+from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from common.postgres.connect import Connector
+from common.postgres.errors import (
+    CONNECTING,
+    EXECUTING,
+    READ_ONLY,
+    PostgresConnectionError,
+    find_sqlstate,
+)
 from common.postgres.pool import DirectPool
 from common.postgres.statements import DirectConnection, DirectStatements
-from common.postgres.watchdog import DATABASE_ERRORS, PostgresWatchdog, is_unavailable
+from common.postgres.watchdog import PostgresWatchdog
 from common.settings import DatabaseSettings
-
-__all__ = ["DATABASE_ERRORS", "GATEWAY_ROLE", "Database", "is_unavailable"]
 
 # Sees the rows of one tenant at a time; statements across tenants are SQL functions.
 GATEWAY_ROLE = "infill_gateway"
-
-SECONDS_TO_MILLISECONDS = 1000
-# Longest time in which an available server accepts a connection and runs a trivial statement.
-MAX_PROBE_SECONDS = 2.0
-# SQLSTATE of a write to a server that is not, or no longer, the primary.
-READ_ONLY = "25006"
-
-# Errors of Postgres if the role does not exist, or the account may not assume it.
-ROLE_REJECTED = (InvalidParameterValueError, InsufficientPrivilegeError)
-ROLE_HINT = "run `infill migrate`, and GRANT infill_gateway TO the account that logs in"
-
-log = structlog.get_logger(__name__)
 
 
 def _to_json(value: Any) -> str:
@@ -56,26 +47,12 @@ class Database:
         Postgres lists the connections under the name `application`. Each connection switches to
         `role`, or keeps the role of the login account if `role` is None.
         """
-        url = make_url(settings.url.get_secret_value()).set(drivername="postgresql+asyncpg")
-        timeout_ms = int(settings.statement_timeout_seconds * SECONDS_TO_MILLISECONDS)
-        self._connect_args: dict[str, Any] = {
-            "timeout": settings.connect_timeout_seconds,
-            # The server cancels a slow statement; this ends the wait for a silent server.
-            "command_timeout": settings.statement_timeout_seconds * 2,
-            "server_settings": {
-                "application_name": application,
-                "statement_timeout": str(timeout_ms),
-                # Our statements are small: compiling them takes longer than running them.
-                "jit": "off",
-                **({} if role is None else {"role": role}),
-            },
-        }
+        self._connector = Connector(settings, application=application, role=role)
         self._watchdog = PostgresWatchdog(
-            self._connect,
-            probe_seconds=min(settings.connect_timeout_seconds, MAX_PROBE_SECONDS),
+            self._connector.connect, probe_seconds=self._connector.probe_seconds
         )
         self.engine = create_async_engine(
-            url,
+            "postgresql+asyncpg://",
             async_creator=self._watchdog.connect,
             pool_size=settings.pool_size,
             max_overflow=0,
@@ -107,10 +84,15 @@ class Database:
         """
         self._watchdog.raise_if_unavailable()
 
+    @property
+    def rejection(self) -> str | None:
+        """Why the server's connections cannot be used, as a sentence for operators, or None."""
+        return self._connector.rejection
+
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncConnection]:
         """Open a transaction that commits at the end of the block, or rolls back on an error."""
-        with self._watchdog:
+        with self._watchdog, EXECUTING:
             async with self._check_out(self.engine.begin()) as connection:
                 yield connection
 
@@ -122,7 +104,7 @@ class Database:
         round trips. The watchdog ignores a `long_lived` connection, because it is idle most of the
         time.
         """
-        with nullcontext() if long_lived else self._watchdog:
+        with nullcontext() if long_lived else self._watchdog, EXECUTING:
             async with self._check_out(self._autocommit.connect()) as connection:
                 yield connection
 
@@ -133,7 +115,7 @@ class Database:
         Under the gateway's role, row-level security shows only the rows of `tenant_id`, or no rows
         if `tenant_id` is None.
         """
-        with self._watchdog:
+        with self._watchdog, EXECUTING:
             async with self._direct_pool.connection(tenant_id) as driver:
                 yield DirectConnection(driver, self._direct)
 
@@ -142,18 +124,10 @@ class Database:
         self, opening: AbstractAsyncContextManager[AsyncConnection]
     ) -> AsyncGenerator[AsyncConnection]:
         async with AsyncExitStack() as stack:
-            async with self._watchdog.abort_if_unavailable():
-                connection = await stack.enter_async_context(opening)
+            with CONNECTING:
+                async with self._watchdog.abort_if_unavailable():
+                    connection = await stack.enter_async_context(opening)
             yield connection
-
-    async def _connect(self) -> "Connection[Any]":
-        _, options = self.engine.dialect.create_connect_args(self.engine.url)
-        try:
-            return await asyncpg.connect(**options, **self._connect_args)
-        except ROLE_REJECTED as error:
-            # Callers see an unavailable database; the operator needs to know the reason.
-            log.error("database_role_rejected", error=str(error), hint=ROLE_HINT)  # noqa: TRY400
-            raise
 
     async def _connect_directly(self) -> "Connection[Any]":
         try:
@@ -163,7 +137,7 @@ class Database:
                     name, schema="pg_catalog", encoder=str, decoder=orjson.loads
                 )
         except (PostgresError, InterfaceError) as error:
-            raise ConnectionError("no connection to Postgres") from error
+            raise PostgresConnectionError(str(error)) from error
         return driver
 
     async def aclose(self) -> None:
@@ -184,5 +158,5 @@ def _discard_read_only(context: ExceptionContext) -> None:
 
     After a failover, a new connection to the same address reaches the new primary.
     """
-    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+    if find_sqlstate(context.original_exception) == READ_ONLY:
         context.is_disconnect = True

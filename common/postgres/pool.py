@@ -9,8 +9,18 @@ from typing import Any, Final
 
 from asyncpg import Connection, PostgresError, ReadOnlySQLTransactionError
 
-# The row-level security policies compare `tenant_id` with this setting; empty matches no row.
-SET_TENANT: Final = "SELECT set_config('infill.tenant_id', $1, false)"
+from common.postgres.errors import CONNECTING, PostgresRejectedError
+
+# The row-level security policies compare `tenant_id` with this setting; empty matches no row. The
+# process and the role prove in the same round trip that the session is still the same one.
+SET_TENANT: Final = (
+    "SELECT set_config('infill.tenant_id', $1, false), pg_backend_pid() AS backend, "
+    "CAST(current_user AS text) AS role"
+)
+SESSION_REPLACED: Final = (
+    "a pooler has replaced the session of a connection: it must assign server connections per "
+    "session (`pool_mode = session`)"
+)
 
 
 class _UnknownTenant(Enum):
@@ -25,13 +35,22 @@ class _PooledConnection:
 
     driver: "Connection[Any]"
     tenant_id: int | _UnknownTenant | None = None
+    session: tuple[int, str] | None = None  # process and role, once they are known
 
     async def set_tenant(self, tenant_id: int | None) -> None:
-        """Make only this tenant's rows visible; skip the query if the tenant is already set."""
+        """Make only this tenant's rows visible; skip the query if the tenant is already set.
+
+        Raises:
+            PostgresRejectedError: the connection has another session than before.
+        """
         if self.tenant_id == tenant_id:
             return
         self.tenant_id = _UnknownTenant.UNKNOWN  # until Postgres has confirmed the change
-        await self.driver.fetchval(SET_TENANT, "" if tenant_id is None else str(tenant_id))
+        found = await self.driver.fetchrow(SET_TENANT, "" if tenant_id is None else str(tenant_id))
+        session = None if found is None else (found["backend"], found["role"])
+        if self.session is not None and session != self.session:
+            raise PostgresRejectedError(SESSION_REPLACED)
+        self.session = session
         self.tenant_id = tenant_id
 
 
@@ -66,13 +85,14 @@ class DirectPool:
         """Lend a connection that shows only the rows of `tenant_id`, or no rows if it is None.
 
         Raises:
-            TimeoutError: no connection became free or could be opened in time.
+            PostgresTimeoutError: no connection became free or could be opened in time.
         """
         await self._acquire()
         try:
             pooled = self._take_idle(tenant_id) or await self._open()
             try:
-                await pooled.set_tenant(tenant_id)
+                with CONNECTING:
+                    await pooled.set_tenant(tenant_id)
                 yield pooled.driver
             except BaseException as error:
                 if not _is_reusable_after(error):
@@ -91,14 +111,16 @@ class DirectPool:
 
     async def _acquire(self) -> None:
         if self._free.locked():
-            async with self._abort_if_unavailable(self._timeout_seconds):
-                await self._free.acquire()
+            with CONNECTING:
+                async with self._abort_if_unavailable(self._timeout_seconds):
+                    await self._free.acquire()
         else:
             await self._free.acquire()  # does not wait, so it needs no timer
 
     async def _open(self) -> _PooledConnection:
-        async with self._abort_if_unavailable(self._timeout_seconds):
-            return _PooledConnection(await self._connect())
+        with CONNECTING:
+            async with self._abort_if_unavailable(self._timeout_seconds):
+                return _PooledConnection(await self._connect())
 
     def _take_idle(self, tenant_id: int | None = None) -> _PooledConnection | None:
         while self._idle:

@@ -5,17 +5,24 @@ compiled once and then takes one round trip; SQLAlchemy's own converters convert
 used for the few statements that every request runs, which are module constants.
 """
 
+import asyncio
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from asyncpg import Connection
+from asyncpg import Connection, DeadlockDetectedError, SerializationError
 from sqlalchemy import Dialect, Executable, Float
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
 Convert = Callable[[Any], Any] | None
 Row = Sequence[Any]
+
+# Postgres rolled the statement back because of others that ran beside it.
+CONTENTION_ERRORS: Final = (SerializationError, DeadlockDetectedError)
+# The longest random pause before each repetition after contention.
+PAUSES_SECONDS: Final = (0.02, 0.1, 0.4)
 
 
 class Executor(Protocol):
@@ -103,15 +110,27 @@ class DirectConnection:
         self._statements = statements
 
     async def execute(self, statement: Any, parameters: Mapping[str, Any], /) -> Rows:
-        """Execute a statement that is a module constant, with a value for each parameter."""
+        """Execute a statement that is a module constant, with a value for each parameter.
+
+        After a deadlock or a serialization failure the statement is repeated a few times, which is
+        safe because it was a transaction of its own, and Postgres has rolled it back.
+        """
         prepared = self._statements.prepare(statement, list(parameters))
         values_by_name = {**prepared.constants, **parameters}
         values = [
             values_by_name[name] if bind is None else bind(values_by_name[name])
             for name, bind in zip(prepared.names, prepared.binders, strict=True)
         ]
-        found = await self._driver.fetch(prepared.text, *values)
+        found = await self._fetch(prepared.text, values)
         return Rows([_convert_row(row, prepared.readers) for row in found])
+
+    async def _fetch(self, text: str, values: Sequence[Any]) -> list[Any]:
+        for pause in PAUSES_SECONDS:
+            try:
+                return list(await self._driver.fetch(text, *values))
+            except CONTENTION_ERRORS:
+                await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 guards nothing
+        return list(await self._driver.fetch(text, *values))
 
 
 def _convert_row(row: Row, readers: Sequence[Convert]) -> Row:

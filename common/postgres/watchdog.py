@@ -12,25 +12,15 @@ from typing import Any, Final
 from weakref import WeakSet
 
 import structlog
-from asyncpg import Connection, InterfaceError, InternalClientError, PostgresError
-from asyncpg import DataError as DriverDataError
+from asyncpg import Connection, PostgresError
 from asyncpg.exceptions import (
     AdminShutdownError,
     CannotConnectNowError,
     CrashShutdownError,
-    IntegrityConstraintViolationError,
-    PostgresConnectionError,
-    SyntaxOrAccessError,
 )
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    NotSupportedError,
-    ProgrammingError,
-    SQLAlchemyError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from asyncpg.exceptions import PostgresConnectionError as ServerConnectionError
+
+from common.postgres.errors import PostgresConnectionError, describe_cause, is_unavailable
 
 # Statements have been running, and none has finished, for this long: then a probe is started.
 SILENCE_SECONDS: Final = 0.5
@@ -42,42 +32,17 @@ SHUTTING_DOWN: Final = (
     AdminShutdownError,
     CannotConnectNowError,
     CrashShutdownError,
-    PostgresConnectionError,
-)
-
-# Everything that database access can raise; `is_unavailable` separates outages from our mistakes.
-DATABASE_ERRORS: Final = (
-    SQLAlchemyError,
-    PostgresError,
-    InterfaceError,
-    InternalClientError,
-    OSError,
+    ServerConnectionError,
 )
 
 log = structlog.get_logger(__name__)
 
 
-class PostgresUnavailableError(ConnectionError):
+class PostgresUnavailableError(PostgresConnectionError):
     """Postgres is known to be unavailable, so the statement was not sent."""
 
     def __init__(self) -> None:
         super().__init__("Postgres is unavailable")
-
-
-def is_unavailable(error: Exception) -> bool:
-    """Return whether `error` means that Postgres is down or overloaded, rather than a bug."""
-    if isinstance(error, DBAPIError):
-        return not isinstance(
-            error, IntegrityError | ProgrammingError | DataError | NotSupportedError
-        )
-    # Raised by the driver itself: by a direct statement, or when no connection can be opened.
-    if isinstance(error, PostgresError):
-        return not isinstance(
-            error, IntegrityConstraintViolationError | SyntaxOrAccessError | DriverDataError
-        )
-    # The built-in TimeoutError is an OSError. The driver raises an internal error if the server
-    # announces its shutdown while no statement is running.
-    return isinstance(error, OSError | PoolTimeoutError | InterfaceError | InternalClientError)
 
 
 class PostgresWatchdog:
@@ -94,6 +59,7 @@ class PostgresWatchdog:
         self._connect = connect
         self._probe_seconds = probe_seconds
         self._unavailable = False
+        self._probe_error: Exception | None = None
         self._connections: WeakSet[Connection[Any]] = WeakSet()
         self._waiting_callers: set[asyncio.Timeout] = set()
         self._running = 0
@@ -108,7 +74,7 @@ class PostgresWatchdog:
             PostgresUnavailableError: Postgres is known to be unavailable.
         """
         if self._unavailable:
-            raise PostgresUnavailableError
+            raise PostgresUnavailableError from self._probe_error
 
     def __enter__(self) -> None:
         """Register a statement or transaction as running.
@@ -116,8 +82,7 @@ class PostgresWatchdog:
         Raises:
             PostgresUnavailableError: Postgres is known to be unavailable.
         """
-        if self._unavailable:
-            raise PostgresUnavailableError
+        self.raise_if_unavailable()
         self._running += 1
         if self._next_check is None:
             self._schedule_check()
@@ -210,7 +175,9 @@ class PostgresWatchdog:
         if self._unavailable:
             return
         self._unavailable = True
-        log.warning("postgres_unavailable", running=self._running)
+        log.warning(
+            "postgres_unavailable", running=self._running, reason=describe_cause(self._probe_error)
+        )
         self._terminate_connections()
         now = asyncio.get_running_loop().time()
         for wait in self._waiting_callers:
@@ -227,7 +194,9 @@ class PostgresWatchdog:
                 finally:
                     connection.terminate()
         except PostgresError as error:
+            self._probe_error = error
             return not isinstance(error, SHUTTING_DOWN)
-        except Exception:  # noqa: BLE001 whatever the error, Postgres is probed again
+        except Exception as error:  # noqa: BLE001 whatever the error, Postgres is probed again
+            self._probe_error = error
             return False
         return True

@@ -6,7 +6,8 @@ from typing import Final, TypeVar
 
 import structlog
 
-from common.postgres.database import Database, is_unavailable
+from common.postgres.database import Database
+from common.postgres.errors import is_unavailable
 from common.postgres.statements import Executor
 from common.runtime.clock import monotonic
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 
 from common.settings.checks import BaseUrl, Endpoint
+from common.settings.postgres_url import parse_postgres_url
 from common.settings.section import Section, section_config
 
 _HOST_LABEL: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -22,7 +23,8 @@ class DatabaseSettings(Section):
 
     url: SecretStr = Field(
         default=SecretStr("postgresql://infill@127.0.0.1:5432/infill"),
-        description="URL of the Postgres database, `postgresql://user:password@host:port/name`.",
+        description="URL of the Postgres database, `postgresql://user:password@host:port/name`, "
+        "with the parameters of libpq, such as `?sslmode=verify-full&sslrootcert=system`.",
     )
     pool_size: PositiveInt = Field(
         default=10,
@@ -36,6 +38,12 @@ class DatabaseSettings(Section):
         default=10.0,
         description="Postgres cancels a statement that runs longer than this; migrations excepted.",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: SecretStr) -> SecretStr:
+        parse_postgres_url(url.get_secret_value())
+        return url
 
 
 class RedisSettings(Section):

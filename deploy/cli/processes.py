@@ -9,8 +9,8 @@ import click
 
 from common.object_store.storage import Storage
 from common.settings import Settings, StorageSettings
-from deploy.cli.migrate import upgrade
-from deploy.cli.postgres_errors import explain_unreachable_postgres
+from deploy.cli.migrate import DEFAULT_WAIT_SECONDS, upgrade
+from deploy.cli.postgres_errors import explain_postgres_errors
 
 
 @click.command()
@@ -41,10 +41,24 @@ def dispatcher() -> None:
 
 
 @click.command()
-def migrate() -> None:
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(min=0),
+    default=DEFAULT_WAIT_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest time in which locks of other sessions are waited for.",
+)
+def migrate(wait_seconds: float) -> None:
     """Migrate the database to the schema version of this release."""
-    with explain_unreachable_postgres():
-        asyncio.run(upgrade(Settings().database.url.get_secret_value()))
+
+    def report(message: str) -> None:
+        click.echo(f"infill: {message}", err=True)
+
+    url = Settings().database.url.get_secret_value()
+    with explain_postgres_errors():
+        asyncio.run(upgrade(url, wait_seconds=wait_seconds, report=report))
     click.echo("the database is up to date")
 
 

@@ -9,7 +9,8 @@ from typing import Final
 import structlog
 
 from common.domain.delivery import DeliveryState
-from common.postgres.database import Database, is_unavailable
+from common.postgres.database import Database
+from common.postgres.errors import is_unavailable
 from common.postgres.repositories.deliveries.claim import DueDelivery
 from common.postgres.repositories.deliveries.record import (
     BreakerRules,

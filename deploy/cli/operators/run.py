@@ -6,10 +6,12 @@ import pwd
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from common.domain.errors import ConfigurationError
 from common.operations.audit import Operator
 from common.postgres.database import Database
+from common.postgres.schema import SchemaCheck
 from common.settings import Settings
-from deploy.cli.postgres_errors import explain_unreachable_postgres
+from deploy.cli.postgres_errors import explain_postgres_errors
 
 T = TypeVar("T")
 
@@ -18,17 +20,22 @@ def run_operation(use_case: Callable[[Database], Awaitable[T]]) -> T:
     """Connect to the configured database, run `use_case` with it, and return its result.
 
     Raises:
-        ConfigurationError: Postgres could not be reached.
+        ConfigurationError: Postgres could not be reached, or its schema is not the one of this
+            release.
     """
 
     async def with_database() -> T:
         database = Database(Settings().database, application="infill-cli")
         try:
+            async with database.direct() as connection:
+                problem = await SchemaCheck(restricted=False).find_problem(connection)
+            if problem is not None:
+                raise ConfigurationError(problem)
             return await use_case(database)
         finally:
             await database.aclose()
 
-    with explain_unreachable_postgres():
+    with explain_postgres_errors():
         return asyncio.run(with_database())
 
 

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from httpx2 import ASGITransport, AsyncClient
 from pydantic import SecretStr
 from redis.asyncio import Redis
@@ -110,12 +109,9 @@ async def test_an_unavailable_store_is_reported_and_nothing_is_recorded(
     assert response.json()["message"] == "The image store cannot be reached at the moment."
 
 
-@pytest.mark.parametrize(
-    "sql", ["ALTER TABLE jobs RENAME TO work", "DROP TABLE deliveries CASCADE"]
-)
-async def test_an_internal_error_shows_no_details(gateway: Gateway, sql: str) -> None:
+async def test_an_internal_error_shows_no_details(gateway: Gateway) -> None:
     async with gateway.services.operator_database.statement() as connection:
-        await connection.exec_driver_sql(sql)
+        await connection.exec_driver_sql("REVOKE SELECT ON jobs FROM infill_gateway")
     response = await gateway.client.post("/api/v3/fetch/1", json={"key": gateway.key})
     assert response.status_code == 500
     result: dict[str, Any] = response.json()

@@ -1,6 +1,7 @@
 """`infill migrate` and `infill bucket` are idempotent, and explain an unavailable server."""
 
 import asyncio
+import os
 import sys
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from types_boto3_s3 import S3Client
 
 from common.domain.errors import ConfigurationError, StorageUnavailableError
+from common.postgres.schema import NOT_MIGRATED
 from common.settings import StorageSettings
 from deploy.cli.main import infill
 from deploy.local.servers.ports import LOOPBACK, free_port
@@ -50,6 +52,24 @@ async def test_an_empty_database_is_brought_up_to_date(
     connection = await asyncpg.connect(empty_database_url)
     assert await connection.fetchval("SELECT count(*) FROM jobs") == 0
     await connection.close()
+
+
+async def test_commands_on_an_empty_database_name_the_command_to_run(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {**os.environ, "INFILL_DATABASE_URL": empty_database_url}  # noqa: TID251
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "deploy.cli", "tenants", "list"),
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert output.decode() == f"infill: {NOT_MIGRATED}\n"
+    assert process.returncode == 1
+    monkeypatch.setenv("INFILL_DATABASE_URL", empty_database_url)
+    await run("migrate")
+    assert await run("tenants", "list") != ""
 
 
 async def test_two_migrations_at_once_both_succeed(

@@ -14,7 +14,8 @@ from sqlalchemy import SmallInteger, bindparam, cast, func, literal, make_url, s
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from common.postgres.database import Database, is_unavailable
+from common.postgres.database import Database
+from common.postgres.errors import is_unavailable
 from common.settings import DatabaseSettings
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from sqlalchemy import func, literal, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
-from common.postgres.database import Database, is_unavailable
+from common.postgres.database import Database
+from common.postgres.errors import is_unavailable
 from common.postgres.watchdog import PostgresUnavailableError
 from common.settings import DatabaseSettings
 from deploy.local.processes.supervisor import Supervisor

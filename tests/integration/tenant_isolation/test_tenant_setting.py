@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import BigInteger, bindparam, func, literal, literal_column, select
 
 from common.postgres.database import Database
+from common.postgres.errors import PostgresRejectedError
 from common.postgres.models import Delivery, Job, TenantQueue
 from tests.integration.repositories.support.tenant_rows import TenantRows
 
@@ -20,6 +21,9 @@ NOT_A_NUMBER: Final = select(
     (literal_column("1") / bindparam("zero", type_=BigInteger())).label("n")
 )
 SLOW: Final = select(func.pg_sleep(literal(60)))
+LEAVE_ROLE: Final = select(
+    func.set_config(literal("role"), literal("none"), literal(value=False)).label("role")
+)
 BACKEND: Final = select(func.pg_backend_pid())
 
 
@@ -91,14 +95,14 @@ async def test_an_error_while_the_tenant_is_changed_leaves_it_unknown(
     """The change may or may not have been made, so the next borrower repeats it."""
     assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
     (pooled,) = gateway_database._direct_pool._idle
-    fetchval = asyncpg.Connection.fetchval
+    fetchrow = asyncpg.Connection.fetchrow
 
     async def execute_and_raise(*given: object) -> None:
-        await fetchval(*given)
+        await fetchrow(*given)
         raise trouble
 
     with monkeypatch.context() as patching:
-        patching.setattr(asyncpg.Connection, "fetchval", execute_and_raise)
+        patching.setattr(asyncpg.Connection, "fetchrow", execute_and_raise)
         with pytest.raises(trouble):
             await gateway_database.direct(bob.tenant_id).__aenter__()
     assert pooled.driver.is_closed() == (trouble is asyncio.CancelledError)
@@ -127,11 +131,22 @@ async def test_a_tenant_gets_the_connection_that_is_set_to_it(
     assert await backend(bob.tenant_id) == of_bob
 
 
+async def test_a_session_with_another_role_is_refused(
+    gateway_database: Database, alice: TenantRows, bob: TenantRows
+) -> None:
+    """As if a pooler had replaced the session of the connection."""
+    async with gateway_database.direct(alice.tenant_id) as connection:
+        await connection.execute(LEAVE_ROLE, {})
+    with pytest.raises(PostgresRejectedError, match="replaced the session"):
+        await tenants(gateway_database, bob.tenant_id)
+    assert await tenants(gateway_database, bob.tenant_id) == {bob.tenant_id}
+
+
 async def test_a_known_tenant_is_not_set_again(
     gateway_database: Database, alice: TenantRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
-    monkeypatch.delattr(asyncpg.Connection, "fetchval")
+    monkeypatch.delattr(asyncpg.Connection, "fetchrow")
     assert await tenants(gateway_database, alice.tenant_id) == {alice.tenant_id}
 
 

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 from common.messaging.announcer import Announcer
 from common.messaging.connection import connect
 from common.messaging.doorbell import Doorbell
-from common.postgres.database import Database, is_unavailable
+from common.postgres.database import Database
+from common.postgres.errors import is_unavailable
 from common.settings import DatabaseSettings, JobSettings, RedisSettings, WebhookSettings
 from deploy.cli.migrate import upgrade
 from deploy.local.processes.child import Server

@@ -1,13 +1,16 @@
 """Every exception becomes an ApiError, rendered in the dialect of the request's path."""
 
+import errno
 from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 from asyncpg import InterfaceError, InternalClientError
 from asyncpg.exceptions import CannotConnectNowError
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api.app import RENDERERS
@@ -27,6 +30,12 @@ from api.errors.handlers import add_error_handlers, internal_error
 from api.errors.problem_details import render_problem
 from api.limits.headers import RateLimitSnapshot
 from common.domain.api_key import KeyKind
+from common.postgres.errors import (
+    PostgresConnectionError,
+    PostgresTimeoutError,
+    ResponseLostError,
+    ResponseTimeoutError,
+)
 
 SUBMIT_AGAIN = (
     "Retry in a few seconds. If the first request had an `Idempotency-Key`, repeat it with the "
@@ -51,8 +60,8 @@ async def fetch(path: str, error: Exception) -> Response:
 @pytest.mark.parametrize(
     "error",
     [
-        ConnectionRefusedError("connection refused"),
-        TimeoutError("no response"),
+        PostgresConnectionError("connection refused"),
+        PostgresTimeoutError("no connection became free"),
         PoolTimeoutError("no connection became free"),
         CannotConnectNowError("starting up"),
         InterfaceError("the connection is closed"),
@@ -69,6 +78,49 @@ async def test_an_unavailable_postgres_is_a_503(error: Exception) -> None:
     assert response.json()["tip"] == SUBMIT_AGAIN
     fetched = await fetch("/api/v3/fetch/1", error)
     assert fetched.json()["tip"] == "Retry in a few seconds."
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        TimeoutError(),
+        ConnectionResetError(),
+        asyncpg.DataError("value out of int32 range"),
+        asyncpg.NumericValueOutOfRangeError("smallint out of range"),
+        asyncpg.exceptions._base.DataError("invalid input for query argument $1"),
+        asyncpg.InternalServerError("cache lookup failed"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_other_errors_are_not_taken_for_an_unavailable_postgres(error: Exception) -> None:
+    """The middleware responds with 500 to what the handlers raise, and logs the traceback."""
+    with pytest.raises(type(error)):
+        await fetch("/api/v1/jobs", error)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "part"),
+    [
+        (asyncpg.SerializationError("x"), "database_busy", "nothing was changed"),
+        (asyncpg.DeadlockDetectedError("x"), "database_busy", "nothing was changed"),
+        (ResponseLostError(), "database_unavailable", "may have been saved"),
+        (ResponseTimeoutError(), "database_unavailable", "may have been saved"),
+        (asyncpg.ConnectionDoesNotExistError("x"), "database_unavailable", "may have been saved"),
+        (asyncpg.UndefinedTableError("x"), "database_not_migrated", "`infill migrate`"),
+        (
+            ProgrammingError("SELECT 1", None, asyncpg.UndefinedColumnError("x")),
+            *("database_not_migrated", "`infill migrate`"),
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+async def test_the_cause_is_named(error: Exception, code: str, part: str) -> None:
+    response = await fetch("/api/v1/jobs", error)
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "2"
+    assert response.json()["type"] == f"urn:infill:problem:{code}"
+    assert part in response.json()["detail"]
 
 
 @pytest.mark.parametrize(

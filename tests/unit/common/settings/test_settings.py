@@ -142,7 +142,8 @@ def test_secrets_are_not_shown(
 ) -> None:
     monkeypatch.setenv("INFILL_S3_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("INFILL_S3_SECRET_ACCESS_KEY", "another")
-    monkeypatch.setenv(variable, SECRET)
+    url = f"postgresql://infill:{SECRET}@127.0.0.1/infill"
+    monkeypatch.setenv(variable, url if section is DatabaseSettings else SECRET)
     assert SECRET not in repr(section()) + str(section())
     assert SECRET in str([getattr(v, "get_secret_value", str)() for _, v in section()])
 

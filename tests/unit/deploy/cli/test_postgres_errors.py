@@ -5,14 +5,15 @@ import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from common.domain.errors import ConfigurationError
-from deploy.cli.postgres_errors import explain_unreachable_postgres
+from common.postgres.errors import PostgresConnectionError, PostgresTimeoutError
+from deploy.cli.postgres_errors import explain_postgres_errors
 
 
 @pytest.mark.parametrize(
     ("error", "named"),
     [
-        (ConnectionRefusedError(111, "refused"), "ConnectionRefusedError"),
-        (TimeoutError(), "TimeoutError"),
+        (PostgresConnectionError("refused"), "refused"),
+        (PostgresTimeoutError(), "PostgresTimeoutError"),
         (
             OperationalError("SELECT 1", None, asyncpg.CannotConnectNowError("starting up")),
             "CannotConnectNowError",
@@ -20,17 +21,17 @@ from deploy.cli.postgres_errors import explain_unreachable_postgres
     ],
 )
 def test_an_unavailable_postgres_is_explained(error: Exception, named: str) -> None:
-    with pytest.raises(ConfigurationError, match=named) as caught, explain_unreachable_postgres():
+    with pytest.raises(ConfigurationError, match=named) as caught, explain_postgres_errors():
         raise error
     assert "INFILL_DATABASE_URL" in caught.value.message
 
 
 def test_a_programming_error_is_raised_unchanged() -> None:
     mistake = ProgrammingError("SELEC 1", None, asyncpg.PostgresSyntaxError("syntax"))
-    with pytest.raises(ProgrammingError), explain_unreachable_postgres():
+    with pytest.raises(ProgrammingError), explain_postgres_errors():
         raise mistake
 
 
 def test_a_block_without_an_error_is_unaffected() -> None:
-    with explain_unreachable_postgres():
+    with explain_postgres_errors():
         pass
