@@ -19,7 +19,6 @@ STRICT: Final = {
     "default_transaction_read_only": "on",
     "default_transaction_deferrable": "on",
     "row_security": "off",
-    "statement_timeout": "1",
 }
 SUBMISSIONS: Final = 60
 
