@@ -155,8 +155,8 @@ class WorkerSettings(Section):
         default=1800.0,
         le=1800,  # a job's other images may be stored already, and count as orphans after an hour
         description="How long a worker keeps the images of a job while the object store is "
-        "unavailable, half an hour at most. Then it releases the job without costing an attempt, and the images are "
-        "generated again.",
+        "unavailable, half an hour at most. Then it releases the job without costing an attempt, "
+        "and the images are generated again.",
     )
     store_retry_seconds: PositiveFloat = Field(
         default=15.0,
