@@ -3,7 +3,8 @@
 import asyncio
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,9 @@ class Peaks:
 class WatchedWorker:
     """A worker process that can be restarted; `peaks` are those since they were last replaced."""
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+        """Create it without starting it; `environment` is added to that of its process."""
+        self._environment = environment
         self.peaks = Peaks()
         self._supervisor = Supervisor(logs)
         self._port: int | None = None
@@ -42,6 +45,7 @@ class WatchedWorker:
     async def start(self) -> None:
         """Start the worker and wait until it is ready."""
         child = worker_process()
+        child = replace(child, environment={**child.environment, **self._environment})
         await self._supervisor.start(child)
         self._port = int(child.environment["INFILL_STATUS_PORT"])
 

@@ -15,7 +15,6 @@ from sqlalchemy import select
 
 from common.postgres.models import Job
 from common.runtime.clock import monotonic
-from common.settings.section import export_environment
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.servers.ports import LOOPBACK, free_port
 from deploy.local.servers.s3 import S3Server
@@ -111,7 +110,10 @@ async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
 
 
 async def _outage(load: Load, *, restart: bool) -> Outcome:
-    async with _store() as (store, servers), _worker(load.sizes) as (worker, generations):
+    async with (
+        _store() as (store, servers),
+        _worker(store, load.sizes) as (worker, generations),
+    ):
         watching = asyncio.create_task(worker.watch())
         sending = asyncio.create_task(load.keep_sending())
         await load.wait_until(lambda jobs: _count(jobs, "succeeded") >= load.sizes.warm_up)
@@ -138,37 +140,31 @@ async def _outage(load: Load, *, restart: bool) -> Outcome:
 
 @asynccontextmanager
 async def _store() -> AsyncIterator[tuple[S3Server, Supervisor]]:
-    """Start an object store of its own, which can be stopped, and export its settings."""
+    """Start an object store of its own, which can be stopped."""
     with tempfile.TemporaryDirectory(prefix="infill-bench-") as folder:
         store = S3Server(Path(folder), free_port(), "bench-key", "bench-secret")
         async with Supervisor(Path(folder) / "logs") as servers:
             await store.prepare()
             await servers.start(store.child())
-            export_environment(
-                {
-                    "INFILL_S3_ENDPOINT_URL": store.endpoint_url,
-                    "INFILL_S3_BUCKET": store.bucket,
-                    "INFILL_S3_ACCESS_KEY_ID": store.access_key_id,
-                    "INFILL_S3_SECRET_ACCESS_KEY": store.secret_access_key,
-                }
-            )
             yield store, servers
 
 
 @asynccontextmanager
-async def _worker(sizes: OutageSizes) -> AsyncIterator[tuple[WatchedWorker, Path]]:
-    """Start a worker; yield it and the file of its generations."""
+async def _worker(store: S3Server, sizes: OutageSizes) -> AsyncIterator[tuple[WatchedWorker, Path]]:
+    """Start a worker with its own object store; yield it and the file of its generations."""
     with tempfile.TemporaryDirectory(prefix="infill-bench-") as folder:
-        export_environment(
-            {
-                "INFILL_MODELS_DIRECTORY": folder,
-                "INFILL_WORKER_CONCURRENCY": str(SLOTS),
-                "INFILL_WORKER_ENGINE": "tests.bench.rig.counting_engine:create_engine",
-                "INFILL_WORKER_WAITING_IMAGE_BYTES": str(sizes.memory_bytes),
-                "INFILL_WORKER_SHUTDOWN_SECONDS": str(sizes.shutdown_seconds),
-            }
-        )
-        worker = WatchedWorker(Path(folder) / "logs")
+        environment = {
+            "INFILL_S3_ENDPOINT_URL": store.endpoint_url,
+            "INFILL_S3_BUCKET": store.bucket,
+            "INFILL_S3_ACCESS_KEY_ID": store.access_key_id,
+            "INFILL_S3_SECRET_ACCESS_KEY": store.secret_access_key,
+            "INFILL_MODELS_DIRECTORY": folder,
+            "INFILL_WORKER_CONCURRENCY": str(SLOTS),
+            "INFILL_WORKER_ENGINE": "tests.bench.rig.counting_engine:create_engine",
+            "INFILL_WORKER_WAITING_IMAGE_BYTES": str(sizes.memory_bytes),
+            "INFILL_WORKER_SHUTDOWN_SECONDS": str(sizes.shutdown_seconds),
+        }
+        worker = WatchedWorker(Path(folder) / "logs", environment)
         await worker.start()
         try:
             yield worker, Path(folder) / GENERATIONS
