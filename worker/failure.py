@@ -7,7 +7,12 @@ from typing import TypeVar
 
 import structlog
 
-from common.domain.errors import ClaimLostError, GenerationStoppedError, InfillError
+from common.domain.errors import (
+    ClaimLostError,
+    GenerationStoppedError,
+    InfillError,
+    StorageOutageError,
+)
 from common.domain.record import ClaimedJob, JobRecord
 from common.domain.retry import GiveUp, Retry, decide_retry
 from common.messaging.announcer import Announcer
@@ -31,7 +36,16 @@ class FailureHandler:
     Every write is fenced by the attempt's claim.
     """
 
-    def __init__(self, database: Database, announcer: Announcer, settings: JobSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        announcer: Announcer,
+        settings: JobSettings,
+        *,
+        outage_seconds: float,
+    ) -> None:
+        """Create a handler; `outage_seconds` is the wait of a job that met an unavailable store."""
+        self._outage_seconds = outage_seconds
         self._database = database
         self._announcer = announcer
         self._settings = settings
@@ -45,6 +59,8 @@ class FailureHandler:
             log.info("result_dropped", reason=error.message)
         elif isinstance(error, GenerationStoppedError):
             await self._release(claimed.record)
+        elif isinstance(error, StorageOutageError):
+            await self._release_for_later(claimed.record, error)
         else:
             await self._retry_or_fail(claimed, error)
 
@@ -52,6 +68,11 @@ class FailureHandler:
         if await self._write(partial(release_claim, claim=job.claim)):
             await self._announcer.announce_queued(job.queue)
             log.info("job_released")
+
+    async def _release_for_later(self, job: JobRecord, error: StorageOutageError) -> None:
+        seconds = self._outage_seconds
+        if await self._write(partial(release_claim, claim=job.claim, seconds=seconds)):
+            log.info("job_released", seconds=seconds, detail=error.detail)
 
     async def _retry_or_fail(self, claimed: ClaimedJob, error: Exception) -> None:
         foreseen = isinstance(error, InfillError)

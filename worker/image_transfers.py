@@ -1,7 +1,7 @@
 """Transfer images: download and decode input images, encode and upload results."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 from common.domain.errors import InfillError
 from common.domain.object_keys import result_key
 from common.domain.record import InputImage, JobRecord
-from common.object_store.storage import Storage
 from common.outbound import Guard
 from common.runtime.asyncio_tools import run_in_thread
 from common.runtime.metrics import STAGE_SECONDS
@@ -17,6 +16,7 @@ from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.encode import encode_png
 from worker.engine.images.inputs import DecodedImage, InputImages, Size, image_fields, missing_image
 from worker.engine.interface import GenerationResult
+from worker.image_store.store import ImageStore
 from worker.sharing.fair_slots import FairSlots
 
 T = TypeVar("T")
@@ -28,9 +28,9 @@ ENCODE_THREADS: Final = 2
 class ImageTransfers:
     """Downloads and decodes input images; encodes and uploads results."""
 
-    def __init__(self, guard: Guard, storage: Storage, decoders: DecoderPool) -> None:
+    def __init__(self, guard: Guard, store: ImageStore, decoders: DecoderPool) -> None:
+        self.store = store
         self._guard = guard
-        self._storage = storage
         self._decoders = decoders
         self._decoder_slots = FairSlots(decoders.number)
         # Separate pools, so that an image that takes long to decode delays no upload.
@@ -49,6 +49,8 @@ class ImageTransfers:
                 fetched; the message begins with the name of the field.
             InvalidImageError: the bytes are not an acceptable image, or the image is missing.
             DecodingFailedError: the decoder process crashed or hung on an image.
+            StorageOutageError: the object store is unavailable.
+            StorageUnavailableError: an image is not in the object store.
         """
         with STAGE_SECONDS.labels(stage="fetch").time():
             fields = image_fields(job.request.endpoint)
@@ -59,21 +61,30 @@ class ImageTransfers:
             reads = [self._read(job, field, size) for field in fields]
             return InputImages.of(dict(zip(fields, await _gather(reads), strict=True)))
 
-    async def upload(self, job: JobRecord, generated: GenerationResult) -> tuple[str, ...]:
-        """Encode and store the generated images; return their object keys, in the same order.
+    async def encode(self, generated: GenerationResult) -> list[bytes]:
+        """Return the generated images as PNG, in the same order."""
+        encodings = [partial(encode_png, image) for image in generated.images]
+        return await asyncio.gather(
+            *(run_in_thread(self._encode_threads, encode) for encode in encodings)
+        )
+
+    async def upload(self, job: JobRecord, images: list[bytes]) -> tuple[str, ...]:
+        """Store the encoded `images`; return their object keys, in the same order.
+
+        This may take as long as an outage of the object store. Only the store then refers to the
+        images, which may have to leave the memory: the list is emptied.
 
         Raises:
-            StorageUnavailableError: an image could not be stored.
+            StorageOutageError: the store was unavailable for too long.
+            StorageUnavailableError: the store does not accept an image.
         """
         with STAGE_SECONDS.labels(stage="upload").time():
-            stores = [
-                self._store(
-                    result_key(job.tenant_id, job.file_prefix, job.attempt, index),
-                    partial(encode_png, image),
-                )
-                for index, image in enumerate(generated.images)
+            keys = [
+                result_key(job.tenant_id, job.file_prefix, job.attempt, index)
+                for index in range(len(images))
             ]
-            return tuple(await _gather(stores))
+            await _gather([self.store.put(key, images.pop(0)) for key in keys])
+            return tuple(keys)
 
     def close(self) -> None:
         """Stop the decoders, and wait until the threads have finished their work."""
@@ -94,16 +105,12 @@ class ImageTransfers:
 
     async def _fetch_bytes(self, field: str, image: InputImage) -> bytes:
         if image.object_key is not None:
-            return await self._storage.get(image.object_key)
+            return await self.store.get(image.object_key)
         try:
             return await self._guard.fetch(image.url or "")
         except InfillError as error:
             error.message = f"{field}: {error.message}"
             raise
-
-    async def _store(self, key: str, encode: Callable[[], bytes]) -> str:
-        await self._storage.put(key, await run_in_thread(self._encode_threads, encode))
-        return key
 
 
 async def _gather(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -27,6 +27,7 @@ from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.interface import Engine
 from worker.engine_pool import EnginePool
 from worker.heartbeat import Heartbeat
+from worker.image_store.store import ImageStore
 from worker.image_transfers import ImageTransfers
 from worker.progress import ProgressReporter
 from worker.runner import Runner
@@ -76,7 +77,9 @@ class WorkerProcess:
             threads=settings.worker.concurrency,
             stuck_seconds=settings.worker.stuck_seconds,
         )
-        self._transfers = ImageTransfers(self._guard, self._storage, DecoderPool())
+        self._transfers = ImageTransfers(
+            self._guard, ImageStore(self._storage, settings.worker), DecoderPool()
+        )
         self._heartbeat = Heartbeat(
             self._database, settings.jobs, worker=worker, queues=tuple(queues)
         )
@@ -165,6 +168,7 @@ class WorkerProcess:
                 if self._runner.slots.free:
                     runs.create_task(self._run_waiting_jobs(next(queues)))
                 await wait_for_event(self._stopping, self._settings.jobs.sweep_seconds)
+                await self._runner.slots.wait_while_paused()
 
     async def _shut_down_when_stuck(self) -> None:
         await self._engine_pool.stuck.wait()

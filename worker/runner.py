@@ -1,6 +1,7 @@
 """The life of a claimed job: fetch, generate, upload, finish; see `Runner._work` first."""
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -51,12 +52,15 @@ class Runner:
         self.slots = GenerationSlots(worker_settings.concurrency)
         self._database = database
         self._transfers = transfers
+        transfers.store.outage.control_claims(self.slots.pause, self.slots.resume)
         self._engine_pool = engine_pool
         self._announcer = announcer
         self._heartbeat = heartbeat
         self._settings = settings
         self._grace_seconds = worker_settings.stuck_seconds
-        self._failure_handler = FailureHandler(database, announcer, settings)
+        self._failure_handler = FailureHandler(
+            database, announcer, settings, outage_seconds=worker_settings.store_retry_seconds
+        )
         self._quarantine = Quarantine()
         self._queue_order = QueueOrder(
             heartbeat.queues, patience_seconds=worker_settings.unloaded_model_wait_seconds
@@ -73,13 +77,18 @@ class Runner:
     def release_jobs(self) -> None:
         """Stop the running jobs and release them to other workers; the attempts do not count.
 
-        Jobs whose images are already generated have a short grace period to store them.
+        Jobs whose images are already generated have a short grace period to store them, unless the
+        object store is unavailable.
         """
         if self._releasing:
             return
         self._releasing = True
         for attempt in self._attempts:
-            attempt.stop_for_shutdown(grace_seconds=self._grace_seconds)
+            self._stop_for_shutdown(attempt)
+
+    def _stop_for_shutdown(self, attempt: Attempt) -> None:
+        grace_seconds = 0.0 if self._transfers.store.outage.is_active else self._grace_seconds
+        attempt.stop_for_shutdown(grace_seconds=grace_seconds)
 
     async def run_waiting_jobs(self, queue: str, *, claimed: asyncio.Event | None = None) -> int:
         """Claim and run waiting jobs, `queue` first, until none are left; return how many were run.
@@ -157,7 +166,7 @@ class Runner:
             log.info("job_claimed", queue=job.queue, alone=claimed.suspect)
             self._attempts.add(attempt)
             if self._releasing:
-                attempt.stop_for_shutdown(grace_seconds=self._grace_seconds)
+                self._stop_for_shutdown(attempt)
             try:
                 await self._work(attempt, alone=claimed.suspect)
             except Exception as error:  # noqa: BLE001 whatever happened, the row has to say so
@@ -170,12 +179,9 @@ class Runner:
         if alone:
             async with attempt.interruptible():
                 await self._quarantine.alone()
-        inputs = await self._fetch(attempt)
-        self.slots.occupy(attempt.job)
-        attempt.record_time("fetched")
         with self._engine_pool.track_progress(attempt):
-            generated = await self._engine_pool.generate(attempt, inputs)
-            object_keys = await self._upload(attempt, generated)
+            generated, images = await self._generate(attempt)
+            object_keys = await self._upload(attempt, images)
             attempt.record_time("uploaded")
             result = JobResult(
                 object_keys,
@@ -186,15 +192,28 @@ class Runner:
             )
             await self._finish(attempt.job, result)
 
+    async def _generate(self, attempt: Attempt) -> tuple[GenerationResult, list[bytes]]:
+        """Return the result without its images, and the images as PNG.
+
+        So nothing keeps the other images in memory while these wait for the object store.
+        """
+        inputs = await self._fetch(attempt)
+        self.slots.occupy(attempt.job)
+        attempt.record_time("fetched")
+        generated = await self._engine_pool.generate(attempt, inputs)
+        with attempt.timed():
+            async with attempt.interruptible():
+                images = await self._transfers.encode(generated)
+        return replace(generated, images=()), images
+
     async def _fetch(self, attempt: Attempt) -> InputImages:
         with attempt.timed():
             async with attempt.interruptible():
                 return await self._transfers.fetch(attempt.job)
 
-    async def _upload(self, attempt: Attempt, generated: GenerationResult) -> tuple[str, ...]:
-        with attempt.timed():
-            async with attempt.interruptible():
-                return await self._transfers.upload(attempt.job, generated)
+    async def _upload(self, attempt: Attempt, images: list[bytes]) -> tuple[str, ...]:
+        async with attempt.interruptible():
+            return await self._transfers.upload(attempt.job, images)
 
     async def _finish(self, job: JobRecord, result: JobResult) -> None:
         ended = await write_with_retry(

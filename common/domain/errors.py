@@ -16,6 +16,7 @@ InfillError
 ├── TransientError              a retry may succeed
 │   ├── FetchFailedError          DNS, connection, time-out, a 5xx response or "not now"
 │   ├── StorageUnavailableError   the object store failed
+│   │   └── StorageOutageError        it fails for all objects alike, not because of this one
 │   ├── DecodingFailedError       the process that decodes an image died or hung
 │   ├── GenerationError           the engine failed on this job
 │   └── EngineLostError           the engine's device fails for every job in this process
@@ -164,6 +165,13 @@ class StorageUnavailableError(TransientError):
     """The object store could not be reached, or failed to read, write or delete an object."""
 
     code = "storage_unavailable"
+
+
+class StorageOutageError(StorageUnavailableError):
+    """The object store is unavailable for all objects alike: an outage, or an operator's mistake.
+
+    No connection, a time-out, throttling, an HTTP 5xx, a full disk, denied access, or no bucket.
+    """
 
 
 class DecodingFailedError(TransientError):

@@ -19,7 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.handlers import add_expect_header
 
-from common.domain.errors import StorageUnavailableError
+from common.domain.errors import StorageOutageError, StorageUnavailableError
 from common.object_store.credentials import AccessKeys
 from common.object_store.presigning import Presigner
 from common.runtime.clock import utc_now
@@ -34,6 +34,9 @@ T = TypeVar("T")
 TRANSFERS_AT_ONCE: Final = 8
 DELETIONS_AT_ONCE: Final = 4  # leaves threads free for transfers
 PNG: Final = "image/png"
+# Error codes that concern one object; all other errors would meet any object.
+OBJECT_ERRORS: Final = {"NoSuchKey", "InvalidObjectState", "EntityTooLarge", "KeyTooLongError"}
+TOO_LARGE: Final = 413  # the status of a proxy, which knows no error codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ class Storage:
         `data` may be a seekable file, which is read in pieces.
 
         Raises:
-            StorageUnavailableError: three tries failed.
+            StorageOutageError: three tries failed, as they would for any object.
+            StorageUnavailableError: the store does not accept this object.
         """
         await self._run(
             partial(
@@ -124,7 +128,8 @@ class Storage:
         """Download an object, which must exist.
 
         Raises:
-            StorageUnavailableError: three tries failed, or the object does not exist.
+            StorageOutageError: three tries failed, as they would for any object.
+            StorageUnavailableError: the object does not exist.
         """
         return await self._run(lambda: self._read(key))
 
@@ -223,6 +228,15 @@ class Storage:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except (BotoCoreError, ClientError) as error:
-            raise StorageUnavailableError(
+            kind = StorageUnavailableError if _is_of_one_object(error) else StorageOutageError
+            raise kind(
                 "this service's own image storage could not be reached", detail=str(error)
             ) from error
+
+
+def _is_of_one_object(error: Exception) -> bool:
+    """Return whether the store rejected this object, although others may be accepted."""
+    if not isinstance(error, ClientError):
+        return False
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status == TOO_LARGE or error.response["Error"]["Code"] in OBJECT_ERRORS

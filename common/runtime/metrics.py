@@ -49,6 +49,16 @@ DECODERS_LOST: Final = Counter(
     "limit, or died while idle.",
     ["reason"],
 )
+IMAGES_WAITING: Final = Gauge(
+    "infill_images_waiting",
+    "Generated images that wait for an unavailable object store, in memory or in a file.",
+    ["place"],
+)
+IMAGE_BYTES_WAITING: Final = Gauge(
+    "infill_image_bytes_waiting",
+    "Bytes of the generated images that wait for an unavailable object store.",
+    ["place"],
+)
 DELIVERIES: Final = Counter(
     "infill_deliveries",
     "Webhook delivery attempts by outcome: delivered, retry, exhausted, discarded, or lost if "

@@ -39,8 +39,8 @@ class JobSettings(Section):
     )
     max_run_seconds: PositiveFloat = Field(
         default=900.0,
-        description="Longest time one attempt may take to fetch, generate and upload; after that "
-        "the job fails. Waiting for the engine does not count.",
+        description="Longest time one attempt may take to fetch, generate and encode; after that "
+        "the job fails. Waiting for the engine does not count, nor does the upload.",
     )
     max_queue_seconds: PositiveFloat = Field(
         default=86_400.0,

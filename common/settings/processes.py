@@ -138,6 +138,25 @@ class WorkerSettings(Section):
         description="On SIGTERM, how long running jobs may take to finish; the others are released "
         "without costing an attempt.",
     )
+    waiting_image_bytes: NonNegativeInt = Field(
+        default=256_000_000,
+        description="Memory for generated images that wait for an unavailable object store; the "
+        "others wait in temporary files, in the folder that `TMPDIR` names.",
+    )
+    store_wait_seconds: PositiveFloat = Field(
+        default=1800.0,
+        le=1800,  # a job's other images may be stored already, and count as orphans after an hour
+        description="How long a worker keeps the images of a job while the object store is "
+        "unavailable, half an hour at most. Then it releases the job without costing an attempt, "
+        "and the images are generated again.",
+    )
+    store_retry_seconds: PositiveFloat = Field(
+        default=15.0,
+        le=600,
+        description="Longest pause between two tries of an unavailable object store; the first "
+        "pauses are shorter. A job whose images could not be read or stored is claimed again "
+        "after so long.",
+    )
 
 
 class ModelSettings(Section):

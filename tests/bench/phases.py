@@ -54,6 +54,10 @@ PHASES: Final = {
     "neighbours": Phase(
         "latency beside a tenant with silent image hosts or slow images", ("slow_neighbours",)
     ),
+    "outage": Phase(
+        "jobs during an outage of the object store, with and without a restart of the worker",
+        ("outages.object_store",),
+    ),
     "deliveries": Phase("webhooks sent per second", ("delivery_rate",)),
     "hanging": Phase("webhooks beside thousands that hang", ("hanging_receivers",)),
     "backlog": Phase("webhooks beside a million pending of one dead origin", ("dead_origin",)),

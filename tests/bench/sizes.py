@@ -89,6 +89,26 @@ class NeighbourSizes:
 
 
 @dataclass(frozen=True, slots=True)
+class OutageSizes:
+    """An outage of the object store in the middle of jobs, sent at an even rate.
+
+    A job has `samples` images of `side` pixels, which are noise; `memory_bytes` of them may wait
+    in memory. `more_megabytes` and `file_megabytes` are the targets for what the outage needs.
+    """
+
+    seconds: float = 300.0
+    per_second: float = 1.0
+    warm_up: int = 20
+    generation_seconds: float = 2.0
+    samples: int = 4
+    side: int = 512
+    memory_bytes: int = 8_000_000
+    shutdown_seconds: float = 20.0
+    more_megabytes: float = 100.0
+    file_megabytes: float = 100.0
+
+
+@dataclass(frozen=True, slots=True)
 class DeliverySizes:
     """Webhooks of the delivery phases; `trickled` are sent one at a time beside the others."""
 
@@ -171,6 +191,7 @@ class Sizes:
     tables: TableSizes = field(default_factory=TableSizes)
     sharing: SharingSizes = field(default_factory=SharingSizes)
     neighbours: NeighbourSizes = field(default_factory=NeighbourSizes)
+    outage: OutageSizes = field(default_factory=OutageSizes)
     deliveries: DeliverySizes = field(default_factory=DeliverySizes)
     isolation: IsolationSizes = field(default_factory=IsolationSizes)
     hostile: HostileSizes = field(default_factory=HostileSizes)
@@ -206,6 +227,16 @@ TINY = Sizes(
         claimers=2,
     ),
     neighbours=NeighbourSizes(jobs=3, warm_up=1, slow_jobs=2, side=64, scans=12),
+    outage=OutageSizes(
+        seconds=2.0,
+        per_second=5.0,
+        warm_up=1,
+        generation_seconds=1.0,
+        samples=1,
+        side=64,
+        memory_bytes=20_000,
+        shutdown_seconds=0.1,
+    ),
     deliveries=DeliverySizes(
         tenants=2,
         origins=4,

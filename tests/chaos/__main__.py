@@ -1,6 +1,6 @@
 """`make chaos`: inject every fault under load, and check that nothing was lost.
 
-`python -m tests.chaos [--short] [--seed N] [--break fence|outbox|heartbeat] [--keep FOLDER]`
+`python -m tests.chaos [--short] [--seed N] [--break fence|outbox|heartbeat|upload] [--keep FOLDER]`
 """
 
 import argparse
@@ -18,7 +18,12 @@ from tests.chaos.plan import Plan, full, only, short
 from tests.chaos.run import run
 
 # The faults that reveal a removed protection.
-FAULTS_OF_BREAK = {"fence": ("worker.frozen",), "outbox": ("worker.untold",), "heartbeat": ()}
+FAULTS_OF_BREAK = {
+    "fence": ("worker.frozen",),
+    "outbox": ("worker.untold",),
+    "heartbeat": (),
+    "upload": ("s3.outage",),
+}
 
 
 def main() -> None:

@@ -26,13 +26,18 @@ OTHER_FAULTS: Final = (
     "postgres.away",
     "s3.away",
     "s3.busy",
+    "s3.outage",
+    "redis.read_only",
     "rolling.restart",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run; `away_seconds` is how long a store stays unavailable."""
+    """One run; `away_seconds` is how long a store stays unavailable.
+
+    `outage_seconds` is how long the object store stays unavailable in its long outage.
+    """
 
     seed: int
     jobs: int
@@ -43,6 +48,7 @@ class Plan:
     lease_seconds: float
     max_attempts: int
     away_seconds: float
+    outage_seconds: float
     gap_seconds: float
     strict: bool = False  # whether a recovery that takes longer than promised is a violation
     tenants: int = 5
@@ -73,6 +79,7 @@ def full(seed: int) -> Plan:
         lease_seconds=10.0,
         max_attempts=6,
         away_seconds=15.0,
+        outage_seconds=60.0,
         gap_seconds=4.5,
         strict=True,
     )
@@ -90,6 +97,7 @@ def short(seed: int) -> Plan:
         lease_seconds=3.0,
         max_attempts=4,
         away_seconds=2.0,
+        outage_seconds=5.0,
         gap_seconds=0.1,
     )
 
@@ -110,6 +118,7 @@ def only(seed: int, *faults: str) -> Plan:
         lease_seconds=3.0,
         max_attempts=2,
         away_seconds=2.0,
+        outage_seconds=15.0,  # longer than a long job, which ends meanwhile
         gap_seconds=0.0,
         gateways=1,
         workers=2,

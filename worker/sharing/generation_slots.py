@@ -8,6 +8,7 @@ from typing import Final
 
 from common.domain.job import Claim
 from common.domain.record import JobRecord
+from common.runtime.clock import monotonic
 
 # A job that is being prepared holds its image files in memory, 40 MB at most.
 MAX_PREPARING_PER_SLOT: Final = 4
@@ -38,6 +39,9 @@ class GenerationSlots:
     alone never holds more claims than there are slots. For all other tenants they count as one
     job, however many they are. If no slot is occupied, there is always room for one more tenant.
 
+    While claims are paused there is no room, except for a single job once the pause has ended and
+    all other jobs have too.
+
     See docs/decisions/0036-preparation-occupies-no-slot.md.
     """
 
@@ -49,6 +53,7 @@ class GenerationSlots:
         self._awaited: set[int] = set()
         self._changed = asyncio.Event()
         self._closed = False
+        self._paused_until: float | None = None
 
     @property
     def free(self) -> int:
@@ -57,6 +62,9 @@ class GenerationSlots:
 
     def room(self) -> ClaimRoom:
         """Return how many more jobs may be claimed now."""
+        if self._paused_until is not None:
+            holds_none = not (self._preparing or self._occupied)
+            return ClaimRoom(int(holds_none and monotonic() >= self._paused_until))
         preparing = Counter(self._preparing.values())
         left = self._number - len(self._occupied)
         most = self._number * MAX_PREPARING_PER_SLOT - preparing.total()
@@ -86,6 +94,16 @@ class GenerationSlots:
         self._occupied.discard(job.claim)
         self._notify()
 
+    def pause(self, seconds: float) -> None:
+        """Pause claims until `resume`; after `seconds` one job at a time may be claimed."""
+        self._paused_until = monotonic() + seconds
+        asyncio.get_running_loop().call_later(seconds, self._notify)
+
+    def resume(self) -> None:
+        """End a pause of claims."""
+        self._paused_until = None
+        self._notify()
+
     def close(self) -> None:
         """Wake all callers that wait, because nothing is claimed any more."""
         self._closed = True
@@ -95,6 +113,10 @@ class GenerationSlots:
         """Wait until there is room for a claim, and return it; without any once closed."""
         await self._wait_until(lambda: self.free > 0)
         return ClaimRoom(0) if self._closed else self.room()
+
+    async def wait_while_paused(self) -> None:
+        """Wait until claims are not paused, or a single job may be claimed."""
+        await self._wait_until(lambda: self._paused_until is None or self.free > 0)
 
     async def wait_for_tenants(self, full_tenants: frozenset[int]) -> bool:
         """Wait until one of `full_tenants` has room again, and return True.

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import zip_longest
 
+from redis.asyncio import Redis
+
 from common.domain.errors import ConfigurationError
 from common.runtime.clock import monotonic
 from deploy.local.processes.readiness import wait_until_ready
@@ -163,6 +165,21 @@ async def _s3_busy(world: World) -> None:
         busy.close()
 
 
+async def _s3_outage(world: World) -> None:
+    async with _without(world, world.stores.s3):
+        await asyncio.sleep(world.plan.outage_seconds)
+
+
+async def _redis_read_only(world: World) -> None:
+    """Make Redis a replica of a primary that nobody reaches, as after a failed failover."""
+    async with Redis.from_url(world.stores.settings.redis.url.get_secret_value()) as admin:
+        world.journal.note("store_away", store="redis")
+        await admin.replicaof("127.0.0.1", "1")
+        await asyncio.sleep(world.plan.away_seconds)
+        await admin.replicaof("NO", "ONE")
+        world.journal.note("store_back", store="redis")
+
+
 async def _rolling_restart(world: World) -> None:
     """Restart every process under test, one of each kind at a time, as an upgrade does."""
     kinds = (world.gateways, world.workers, world.dispatchers)
@@ -186,5 +203,7 @@ FAULTS: dict[str, Fault] = {
     "postgres.away": _away("postgres"),
     "s3.away": _away("s3"),
     "s3.busy": _s3_busy,
+    "s3.outage": _s3_outage,
+    "redis.read_only": _redis_read_only,
     "rolling.restart": _rolling_restart,
 }

@@ -14,6 +14,7 @@ from common.postgres.models import Delivery, Job, UsageEntry
 from common.postgres.repositories.jobs.leases import renew_claims
 from tests.chaos.inside.hooks import CRASH_POINTS, put
 from worker.heartbeat import Heartbeat
+from worker.image_store.store import ImageStore
 
 
 def without_fence() -> None:
@@ -52,7 +53,21 @@ def without_heartbeat() -> None:
     put(Heartbeat, "renew_leases", silent)
 
 
-BREAKS = {"fence": without_fence, "outbox": without_outbox, "heartbeat": without_heartbeat}
+def without_upload_retry() -> None:
+    """Release a job whose images cannot be stored, and generate them again."""
+
+    async def put_once(self: ImageStore, key: str, image: bytes) -> None:
+        await self._storage.put(key, image)
+
+    put(ImageStore, "put", put_once)
+
+
+BREAKS = {
+    "fence": without_fence,
+    "outbox": without_outbox,
+    "heartbeat": without_heartbeat,
+    "upload": without_upload_retry,
+}
 
 _ENDED = (
     update(Job)

@@ -10,6 +10,8 @@ from tests.chaos.judge.final_state import FinalState
 
 # After an outage the heartbeat retries, and the sweeper waits, for about this long.
 AFTERMATH_SECONDS = 5.0
+# A worker that is asked to leave may wait for the object store so long after its return.
+STORE_RETRY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,33 @@ def unexplained(state: FinalState) -> Iterator[str]:
         spoiled = [*outages, *frozen.get(claim.pid, [])]
         if not any(b <= until and claim.at <= e + AFTERMATH_SECONDS for b, e in spoiled):
             yield f"job {claim.job} lost attempt {claim.attempt}, though its worker lived"
+
+
+def repeated(state: FinalState) -> Iterator[str]:
+    """Find finished generations that were repeated although no fault had cost their worker.
+
+    A worker that was asked to leave while it waited for the object store releases its jobs.
+    """
+    killed = {entry.facts["victim"] for entry in state.entries if entry.event == "killed"}
+    leaving = {entry.facts["victim"] for entry in state.entries if entry.event == "asked_to_leave"}
+    cut_off = spans(state, "store_away", "store_back", "store", "postgres")
+    stores = [
+        (begin, end + STORE_RETRY_SECONDS)
+        for begin, end in spans(state, "store_away", "store_back", "store", "s3")
+    ]
+    frozen = spans_by_victim(state)
+    per_token: dict[str, list[Entry]] = defaultdict(list)
+    for entry in state.entries:
+        if entry.event == "generated":
+            per_token[entry.facts["token"]].append(entry)
+    for token, entries in per_token.items():
+        for before, after in pairwise(entries):
+            excuses = [*cut_off, *frozen.get(before.pid, []), *frozen.get(after.pid, [])]
+            excuses += stores if before.pid in leaving else []
+            if before.pid not in killed and not any(
+                begin <= after.at and before.at <= end + AFTERMATH_SECONDS for begin, end in excuses
+            ):
+                yield f"{token}: generated again, though the worker of its images lived"
 
 
 def _ended_well(state: FinalState, claim: Claim) -> bool:

@@ -3,12 +3,16 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
+from tests.chaos.journal import Entry
 from tests.chaos.judge.claims import Claim, read_claims, spans
 from tests.chaos.judge.final_state import FinalState
 from tests.chaos.load.clients import Responses
 from tests.chaos.plan import Plan
 
 SLACK_SECONDS = 5.0
+# A worker with more claims may have no slot to hear a ring for, of its eight.
+MOST_CLAIMS = 4
+RING_HEARD = "redis back: a ring is heard"
 AGAIN = "a lost worker's job runs again"
 # Jobs that lost their worker are suspects: each worker runs one of them at a time, alone, after all
 # that it held before. So one that came back with others waits for them, however long they are.
@@ -20,7 +24,7 @@ SIGNS = {
         "a worker looks": "looked",
         "a dispatcher looks": "deliveries_looked",
     },
-    "redis": {"a ring is heard": "ring_heard", "a caller is woken": "signal_heard"},
+    "redis": {"a caller is woken": "signal_heard"},
     "s3": {"an image is stored": "stored"},
 }
 
@@ -46,10 +50,11 @@ def recoveries(state: FinalState, plan: Plan, told: Responses) -> list[Recovery]
     for store in SIGNS:
         for part, seconds in _parts_again(state, store):
             measured[f"{store} back: {part}"].append(seconds)
+    measured[RING_HEARD] = _rings_again(state)
     measured["postgres away: a caller gets its 503"] = _errors(state, told)
     promises = {
         AGAIN: plan.lease_seconds + SLACK_SECONDS,
-        # Rings are not judged: with a backlog a worker looks on and has no need to hear one.
+        RING_HEARD: SLACK_SECONDS,
         "redis back: a caller is woken": SLACK_SECONDS,
     }
     return [
@@ -107,6 +112,58 @@ def _parts_again(state: FinalState, store: str) -> list[tuple[str, float]]:
                     first.setdefault(entry.pid, entry.at - back)
             found += [(part, seconds) for seconds in first.values()]
     return found
+
+
+def _rings_again(state: FinalState) -> list[float]:
+    """From the return of Redis to the first ring that each worker with free slots heard.
+
+    A worker listens only while it has a free slot, and while uploads do not wait for the object
+    store. So the time counts for workers that held few claims until they heard a ring, if gateways
+    rang, and if no other fault happened in that time. A worker that heard none is late.
+    """
+    claims = read_claims(state)
+    measured = []
+    for back in (e.at for e in state.entries if _is(e, "store_back", "redis")):
+        until = back + SLACK_SECONDS
+        if _is_disturbed(state, back, until):
+            continue
+        for pid in _workers_alive(state, back):
+            heard = [
+                entry.at - back
+                for entry in state.entries
+                if entry.event == "ring_heard" and entry.pid == pid and entry.at >= back
+            ]
+            seconds = min(heard, default=float("inf"))
+            end = min(until, back + seconds)
+            held = sum(
+                claim.pid == pid and claim.at < end and (claim.until or end) >= back
+                for claim in claims
+            )
+            if held <= MOST_CLAIMS:
+                measured.append(seconds)
+    return measured
+
+
+def _is(entry: Entry, event: str, store: str) -> bool:
+    return entry.event == event and entry.facts["store"] == store
+
+
+def _is_disturbed(state: FinalState, begin: float, end: float) -> bool:
+    """Return whether another fault happened meanwhile, or too few jobs were accepted to ring."""
+    faults = {"killed", "frozen", "asked_to_leave", "store_away"}
+    recorded = sum(e.event == "recorded" and begin < e.at < end for e in state.entries)
+    return recorded < MOST_CLAIMS or any(
+        entry.event in faults and begin - SLACK_SECONDS < entry.at < end
+        for entry in state.entries
+        if not _is(entry, "store_away", "redis")
+    )
+
+
+def _workers_alive(state: FinalState, at: float) -> set[int]:
+    """Return the ids of the worker processes that had looked for jobs before."""
+    return {entry.pid for entry in state.entries if entry.event == "looked" and entry.at < at} - {
+        entry.facts["child"] for entry in state.entries if entry.event == "ended" and entry.at < at
+    }
 
 
 def _errors(state: FinalState, told: Responses) -> list[float]:

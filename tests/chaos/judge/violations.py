@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from tests.chaos.judge.claims import lost_to_poison, read_claims, unexplained
+from tests.chaos.judge.claims import lost_to_poison, read_claims, repeated, unexplained
 from tests.chaos.judge.final_state import FINAL, FinalState, Row, named_by
 from tests.chaos.judge.ledger import differences
 from tests.chaos.load.clients import Responses
@@ -17,7 +17,7 @@ LEFT = {0, -15, 128 + 15}
 EVENTS = {"succeeded": "job.succeeded", "failed": "job.failed", "canceled": "job.canceled"}
 STATUSES = {"succeeded": "success", "failed": "failed", "canceled": "failed"}
 # Errors with which a job may fail when its attempts are used up; any other is a bug.
-EXCUSED = {"worker_lost", "storage_unavailable"}
+EXCUSED = {"worker_lost"}
 
 
 def find_violations(
@@ -38,6 +38,7 @@ def find_violations(
         *_webhooks(state, calls),
         *_commits(state),
         *unexplained(state),
+        *repeated(state),
         *_poison(state, by_token),
         *_ends_of_processes(state),
         *([f"{unverified} webhooks had a signature that does not verify"] if unverified else []),

@@ -107,6 +107,7 @@ async def test_an_unavailable_store_is_reported_and_nothing_is_recorded(
         assert await gateway.count_jobs() == 0
     assert response.status_code == 503
     assert response.json()["message"] == "The image store cannot be reached at the moment."
+    assert int(response.headers["retry-after"]) > 0
 
 
 async def test_an_internal_error_shows_no_details(gateway: Gateway) -> None:

@@ -19,7 +19,7 @@ from common.domain.generation import Endpoint
 from common.domain.record import InputImage, JobRecord
 from common.object_store.storage import Storage
 from common.outbound import Guard
-from common.settings import OutboundSettings, StorageSettings
+from common.settings import OutboundSettings, StorageSettings, WorkerSettings
 from deploy.local.processes.child import Child
 from deploy.local.processes.readiness import responds_ok
 from deploy.local.processes.supervisor import Supervisor
@@ -32,6 +32,7 @@ from tests.support.generation_request import REQUEST, job_record
 from tests.unit.worker.engine.sample_images import encoded
 from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.images.inputs import read_image
+from worker.image_store.store import ImageStore
 from worker.image_transfers import ImageTransfers
 
 MILLISECONDS = 1000
@@ -102,7 +103,7 @@ async def _transfers() -> AsyncIterator[tuple[ImageTransfers, DecoderPool]]:
     guard = Guard(OutboundSettings(allowed_networks=[f"{LOOPBACK}/32"]))
     decoders = DecoderPool()
     unused = StorageSettings(access_key_id="none", secret_access_key=SecretStr("none"))
-    transfers = ImageTransfers(guard, Storage(unused), decoders)
+    transfers = ImageTransfers(guard, ImageStore(Storage(unused), WorkerSettings()), decoders)
     try:
         transfers.start()
         yield transfers, decoders

@@ -28,6 +28,7 @@ from worker.engine.image_sandbox.pool import DecoderPool
 from worker.engine.interface import Engine
 from worker.engine_pool import EnginePool
 from worker.heartbeat import Heartbeat
+from worker.image_store.store import ImageStore
 from worker.image_transfers import ImageTransfers
 from worker.maintenance.sweeper import Sweeper
 from worker.progress import ProgressReporter
@@ -84,7 +85,7 @@ class WorkerHarness:
             stuck_seconds=self.worker_settings.stuck_seconds,
         )
         decoders = DecoderPool(program=self.decoder)
-        transfers = ImageTransfers(guard, self.storage, decoders)
+        transfers = ImageTransfers(guard, ImageStore(self.storage, self.worker_settings), decoders)
         heartbeat = Heartbeat(self.database, self.jobs, worker=name, queues=QUEUES)
         announcer = Announcer(self.redis, Doorbell(self.redis, RedisSettings()))
         runner = Runner(

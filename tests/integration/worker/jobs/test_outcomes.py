@@ -20,7 +20,6 @@ from common.object_store.storage import Storage
 from common.postgres.models import Delivery, UsageEntry
 from common.runtime.clock import utc_now
 from common.settings import StorageSettings, WorkerSettings
-from deploy.local.servers.ports import free_port
 from tests.integration.worker.harness.engine import COLOUR
 from tests.integration.worker.harness.engine_control import EngineResponse
 from tests.integration.worker.harness.image_host import INIT, MASK, http_response
@@ -165,9 +164,9 @@ async def test_a_bad_image_cancels_the_other_fetch(harness: WorkerHarness) -> No
     assert (await harness.tenant.read_job(job_id))["error_message"].startswith("init_image: ")
 
 
-@pytest.mark.parametrize("failure", ["busy", "silent", "storage", "engine", "unforeseen"])
+@pytest.mark.parametrize("failure", ["busy", "silent", "missing", "engine", "unforeseen"])
 async def test_temporary_errors_are_retried_until_the_attempts_are_used_up(
-    harness: WorkerHarness, bucket: StorageSettings, failure: str
+    harness: WorkerHarness, failure: str
 ) -> None:
     inputs, expected = harness.input_images(), ""
     if failure == "busy":
@@ -176,9 +175,8 @@ async def test_temporary_errors_are_retried_until_the_attempts_are_used_up(
         harness.image_host.hold("init.png")
         harness = harness.replace(image_timeout_seconds=0.1)
         expected = "init_image: could not fetch"
-    elif failure == "storage":
-        nowhere = {"endpoint_url": f"http://127.0.0.1:{free_port()}"}
-        harness = harness.replace(storage=Storage(bucket.model_copy(update=nowhere)))
+    elif failure == "missing":
+        inputs["init_image"] = InputImage(object_key="inputs/missing")
         expected = "this service's own image storage could not be reached"
     else:
         text = {"engine": "fail", "unforeseen": "crash"}[failure]

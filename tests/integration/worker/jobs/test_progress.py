@@ -28,7 +28,6 @@ from worker.engine.images.inputs import InputImages
 from worker.engine.interface import (
     NO_CALLBACK,
     GenerationCallback,
-    GenerationResult,
     Progress,
 )
 from worker.progress import ProgressReporter
@@ -156,9 +155,9 @@ async def test_the_progress_is_kept_until_the_images_are_stored(
     async with harness.worker() as worker, writing(worker.progress_reporter):
         upload = worker.transfers.upload
 
-        async def look_and_upload(job: JobRecord, result: GenerationResult) -> tuple[str, ...]:
+        async def look_and_upload(job: JobRecord, images: list[bytes]) -> tuple[str, ...]:
             seen.append(await read_job_progress(redis, prefix))
-            return await upload(job, result)
+            return await upload(job, images)
 
         monkeypatch.setattr(worker.transfers, "upload", look_and_upload)
         running_jobs = asyncio.create_task(worker.runner.run_waiting_jobs("one"))

@@ -95,3 +95,26 @@ async def test_closing_ends_every_wait() -> None:
     slots.close()
     assert (await room).jobs == 0
     assert not await tenants
+
+
+async def test_a_pause_leaves_no_room_until_claims_are_resumed() -> None:
+    slots = slots_with(8, {A: 1}, occupied=1)
+    slots.pause(0.0)
+    waiting = asyncio.create_task(slots.wait_for_room())
+    tick = asyncio.create_task(slots.wait_while_paused())
+    slots.end(job_of(A, 1))
+    await asyncio.sleep(0)
+    assert (slots.free, waiting.done(), tick.done()) == (0, False, False)
+    slots.resume()
+    assert (await waiting).jobs == 7
+    await tick
+
+
+async def test_an_idle_worker_may_claim_one_job_after_the_pause() -> None:
+    slots = slots_with(8, {}, occupied=1)
+    slots.pause(0.05)
+    slots.end(job_of(C, 0))
+    assert slots.free == 0
+    assert (await slots.wait_for_room()).jobs == 1
+    slots.start(job_of(C, 1), has_inputs=True)
+    assert slots.free == 0
