@@ -7,6 +7,8 @@ the end of a request elsewhere, the connection is closed.
 """
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -25,7 +27,11 @@ from api.connections.pace import Pace
 from api.connections.phases import Phase
 from api.connections.table import ConnectionTable
 from common.runtime.clock import monotonic
+from common.runtime.fair_queues import FairTurns
 
+# Bodies above this size cost much more than a small request, whatever becomes of them.
+LARGE_BYTES: Final = 65_536
+KEY_HEADERS: Final = frozenset({b"key", b"authorization"})
 # Bytes of later requests that are buffered before reading pauses.
 MAX_PIPELINED_BYTES: Final = 16_384
 
@@ -57,6 +63,7 @@ class Connection(HttpToolsProtocol):
         # What has arrived and is not parsed; its first `_searched` bytes contain no end of a head.
         self._buffer = bytearray()
         self._searched = 0
+        self._arrived = False  # something has
         # The current request.
         self._response_due = False
         self._head_complete = False
@@ -102,9 +109,13 @@ class Connection(HttpToolsProtocol):
                 return
         if not self._discarding:
             self._buffer += data
+            if not self._arrived:
+                self._arrived = True
+                self._wait_for_turn(self._table.arrivals, self._proceed)
+                return
             self._proceed()
         if self._phase in {Phase.BODY, Phase.DRAINING}:
-            self._wait_for_turn()
+            self._wait_for_turn(self._table.reads)
 
     # Called by the parser
 
@@ -200,14 +211,16 @@ class Connection(HttpToolsProtocol):
 
     # Parsing
 
-    def _wait_for_turn(self) -> None:
-        """Read the next part of a body when it is this client's turn."""
+    def _wait_for_turn(self, turns: FairTurns, work: Callable[[], None] | None = None) -> None:
+        """Read on when it is this client's turn, after `work`."""
         if self.transport.is_closing() or self.flow.read_paused:
             return
         self.transport.pause_reading()
-        self._table.reads.run(self._request_key or self.client_key, self._read_on)
+        turns.run(self._request_key or self.client_key, partial(self._take_turn, work))
 
-    def _read_on(self) -> None:
+    def _take_turn(self, work: Callable[[], None] | None) -> None:
+        if work is not None and not self.transport.is_closing():
+            work()
         if not self.transport.is_closing() and not self.flow.read_paused:
             self.transport.resume_reading()
 
@@ -302,8 +315,15 @@ class Connection(HttpToolsProtocol):
         if self._message_complete:
             self.cycle.more_body = False
             self.cycle.message_event.set()
+        turns = self._table.unknown_senders if self._is_large_without_key() else self._table.starts
         client = self._request_key or self.client_key
-        self._table.starts.run(client, lambda: self._start_asgi_task(exchange, self.app))
+        turns.run(client, lambda: self._start_asgi_task(exchange, self.app))
+
+    def _is_large_without_key(self) -> bool:
+        """Return whether a large body arrives whose sender is not known by a header."""
+        if self._scanner is None and self._unread <= LARGE_BYTES:
+            return False
+        return not any(name in KEY_HEADERS for name, _ in self.headers)
 
     def _prepare_response(self, exchange: Exchange) -> None:
         """Decide whether the connection can stay open after the response."""

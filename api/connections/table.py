@@ -17,11 +17,21 @@ from api.connections.phases import Phase, PhaseOrder
 from api.connections.refused import RefusedLog
 from api.metrics import CONNECTIONS
 from common.runtime.clock import monotonic
-from common.runtime.fair_queues import FairTurns
+from common.runtime.fair_queues import FairRate, FairTurns
 
-# The first step of a request, or a part of a body, takes up to half a millisecond.
+# Each takes up to half a millisecond: the first read of a connection, the first step of a request,
+# the read of a part of a body.
+ARRIVALS_PER_ITERATION: Final = 2
 STARTS_PER_ITERATION: Final = 2
 READS_PER_ITERATION: Final = 1
+
+# Large bodies that begin without a key in a header. A gateway cannot serve more: each costs some
+# ten milliseconds if it is valid, and nearly as much if it is not.
+UNKNOWN_PER_SECOND: Final = 100
+UNKNOWN_BURST: Final = 10
+
+# Connections whose deadlines are checked in one iteration of the event loop.
+CHECKED_AT_ONCE: Final = 50
 
 
 class Member(Protocol):
@@ -46,7 +56,9 @@ class ConnectionTable:
         self.limits = limits
         self._proxies = TrustedProxies(limits.trusted_proxies)
         self.refused = RefusedLog(limits.log_seconds)
+        self.arrivals = FairTurns(ARRIVALS_PER_ITERATION)
         self.starts = FairTurns(STARTS_PER_ITERATION)
+        self.unknown_senders = FairRate(per_second=UNKNOWN_PER_SECOND, burst=UNKNOWN_BURST)
         self.reads = FairTurns(READS_PER_ITERATION)
         self.stopping = False
         self._all: PhaseOrder[Member] = PhaseOrder()
@@ -110,8 +122,10 @@ class ConnectionTable:
         while True:
             await asyncio.sleep(self.limits.sweep_seconds)
             now = monotonic()
-            for connection in self._all.list_all():
+            for number, connection in enumerate(self._all.list_all(), start=1):
                 connection.check_deadlines(now)
+                if number % CHECKED_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # requests must not wait for a thousand checks
             self.refused.flush(now)
 
     def _place(self, connection: Member, phase: Phase) -> None:

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
+from common.runtime.clock import monotonic
+
 T = TypeVar("T")
 Work = Callable[[], None]
 
@@ -66,6 +68,46 @@ class FairTurns:
         self._is_scheduled = self._run > 0
         if self._is_scheduled:
             asyncio.get_running_loop().call_soon(self._continue)
+
+
+class FairRate:
+    """Queue of callbacks, of which `per_second` run in a second, after a burst of `burst`."""
+
+    def __init__(self, *, per_second: float, burst: int) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._tokens = float(burst)
+        self._refilled_at = monotonic()
+        self._waiting: RoundRobin[Work] = RoundRobin()
+
+    def run(self, owner: Hashable, work: Work) -> None:
+        """Run `work` now if the rate allows it, or later."""
+        if self._waiting:
+            self._waiting.put(owner, work)
+        elif self._take_token():
+            work()
+        else:
+            self._waiting.put(owner, work)
+            self._continue_later()
+
+    def _take_token(self) -> bool:
+        now = monotonic()
+        earned = (now - self._refilled_at) * self._per_second
+        self._tokens = min(self._burst, self._tokens + earned)
+        self._refilled_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def _continue_later(self) -> None:
+        asyncio.get_running_loop().call_later(1 / self._per_second, self._continue)
+
+    def _continue(self) -> None:
+        while self._waiting and self._take_token():
+            self._waiting.take()()
+        if self._waiting:
+            self._continue_later()
 
 
 class FairSlots:

@@ -53,9 +53,9 @@ async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
             ("/api/v3/inpaint", rig.request()),
             (f"/api/v3/fetch/{job_id}", {"key": rig.api_key}),
         ]
-        alone = await _steady(gateway, requests, load.per_second, load.baseline_seconds)
+        alone, _ = await _steady_and_watched(client, gateway, requests, load, load.baseline_seconds)
         (beside, stall), tallies = await asyncio.gather(
-            _steady_and_watched(client, gateway, requests, load),
+            _steady_and_watched(client, gateway, requests, load, load.seconds),
             _run(
                 "hostile_clients",
                 *(gateway, load.connections, load.seconds, load.body_bytes),
@@ -126,10 +126,14 @@ def _lateness(load: HostileSizes, tallies: dict[str, list[float]]) -> list[Figur
 
 
 async def _steady_and_watched(
-    client: httpx2.AsyncClient, port: int, requests: list[Any], load: HostileSizes
+    client: httpx2.AsyncClient,
+    port: int,
+    requests: list[Any],
+    load: HostileSizes,
+    seconds: float,
 ) -> tuple[Healthy, float]:
     """Run the healthy client; return its result and the longest stall reported meanwhile."""
-    steady = asyncio.ensure_future(_steady(port, requests, load.per_second, load.seconds))
+    steady = asyncio.ensure_future(_steady(port, requests, load.per_second, seconds))
     stalls = [0.0]
     while not steady.done():
         await asyncio.wait([steady], timeout=load.watch_seconds)

@@ -34,6 +34,11 @@ from worker.maintenance.retention import Retention
 
 __all__ = ["bob", "bucket_is_ours", "retention"]  # fixtures from other modules
 
+
+class InterruptedRoundError(Exception):
+    """Ends a round where a process would die."""
+
+
 STEPS = ["cancel_queued", "is_drained", "delete_ended_jobs", "delete_usage"]
 
 
@@ -51,11 +56,11 @@ async def test_an_interrupted_round_is_completed_by_the_next(
     async def die(*arguments: Any, **named: Any) -> None:
         if after:
             await verb(*arguments, **named)
-        raise ConnectionResetError
+        raise InterruptedRoundError
 
     with monkeypatch.context() as patched:
         patched.setattr(erasure, step, die)
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(InterruptedRoundError):
             await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
     await stored_jobs.run_round(stored_jobs.retention(**KEEP_FOREVER))
     assert set((await rows_of(stored_jobs.tenant)).values()) == {0}
