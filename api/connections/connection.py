@@ -93,6 +93,9 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         self._table.discard(self)
         self._end_request()
+        # The two refer to each other, and would wait for the garbage collector, whose pauses every
+        # client would notice.
+        self.cycle = None  # type: ignore[assignment] # as before the first request
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived, as far as the responses have come."""

@@ -1,9 +1,13 @@
 """A server that stops serves what has arrived, and closes connections in order."""
 
+import gc
+
+from api.connections.connection import Connection
 from tests.integration.connections.site import serving
 from tests.integration.connections.test_deadlines import wait_until
 
 WHOLE = b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"
+CLOSING = b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 HOLD = b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -36,3 +40,16 @@ def test_a_request_that_arrives_just_after_the_signal_is_served() -> None:
         client.send(WHOLE)
         (response,) = client.read_all()
         assert response.headers["connection"] == "close"
+
+
+def test_a_closed_connection_leaves_nothing_to_the_garbage_collector() -> None:
+    with serving() as site:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                assert [one.status for one in site.exchange(CLOSING)] == [200]
+            wait_until(lambda: not site.open_connections())
+            wait_until(lambda: not any(isinstance(one, Connection) for one in gc.get_objects()))
+        finally:
+            gc.enable()
