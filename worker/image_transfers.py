@@ -1,12 +1,13 @@
 """Transfer images: download and decode input images, encode and upload results."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from common.domain.errors import InfillError
+from common.domain.generation import GenerationRequest
 from common.domain.object_keys import result_key
 from common.domain.record import InputImage, JobRecord
 from common.object_store.storage import Storage
@@ -14,8 +15,15 @@ from common.outbound import Guard
 from common.runtime.asyncio_tools import run_in_thread
 from common.runtime.metrics import STAGE_SECONDS
 from worker.engine.image_sandbox.pool import DecoderPool
-from worker.engine.images.encode import encode_png
-from worker.engine.images.inputs import DecodedImage, InputImages, Size, image_fields, missing_image
+from worker.engine.images.encode import encode_image
+from worker.engine.images.inputs import (
+    DecodedImage,
+    InputImages,
+    Size,
+    image_fields,
+    mask_field,
+    missing_image,
+)
 from worker.engine.interface import GenerationResult
 from worker.sharing.fair_slots import FairSlots
 
@@ -51,7 +59,7 @@ class ImageTransfers:
             DecodingFailedError: the decoder process crashed or hung on an image.
         """
         with STAGE_SECONDS.labels(stage="fetch").time():
-            fields = image_fields(job.request.endpoint)
+            fields = image_fields(job.request.endpoint, mask_field(job.inputs))
             size = (job.request.width, job.request.height)
             for field in fields:
                 if field not in job.inputs:
@@ -68,8 +76,15 @@ class ImageTransfers:
         with STAGE_SECONDS.labels(stage="upload").time():
             stores = [
                 self._store(
-                    result_key(job.tenant_id, job.file_prefix, job.attempt, index),
-                    partial(encode_png, image),
+                    job.request,
+                    result_key(
+                        job.tenant_id,
+                        job.file_prefix,
+                        job.attempt,
+                        index,
+                        job.request.output_format,
+                    ),
+                    image,
                 )
                 for index, image in enumerate(generated.images)
             ]
@@ -101,8 +116,13 @@ class ImageTransfers:
             error.message = f"{field}: {error.message}"
             raise
 
-    async def _store(self, key: str, encode: Callable[[], bytes]) -> str:
-        await self._storage.put(key, await run_in_thread(self._encode_threads, encode))
+    async def _store(self, request: GenerationRequest, key: str, image: DecodedImage) -> str:
+        encode = partial(encode_image, image, request.output_format, request.output_quality)
+        await self._storage.put(
+            key,
+            await run_in_thread(self._encode_threads, encode),
+            content_type=request.output_format.media_type,
+        )
         return key
 
 
