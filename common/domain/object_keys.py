@@ -13,7 +13,8 @@ MARKER_KEY: Final = ".infill/installation"
 
 _NUMBER: Final = "[1-9][0-9]*"
 _PREFIX: Final = "(?P<file_prefix>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-_RESULT: Final = f"{_NUMBER}/generations/{_PREFIX}-{_NUMBER}-(?:0|{_NUMBER})[.](?:{'|'.join(ImageFormat)})"
+_FORMAT: Final = "|".join(ImageFormat)
+_RESULT: Final = f"{_NUMBER}/generations/{_PREFIX}-{_NUMBER}-(?:0|{_NUMBER})[.](?:{_FORMAT})"
 _INPUT: Final = f"{_NUMBER}/inputs/{_PREFIX}-[a-z_]+"
 _OURS: Final = (re.compile(_RESULT), re.compile(_INPUT))
 

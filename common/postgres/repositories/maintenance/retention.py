@@ -25,8 +25,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.delivery import DeliveryState
-from common.domain.job import FINAL_STATES, JobState
 from common.domain.generation import ImageFormat
+from common.domain.job import FINAL_STATES, JobState
 from common.domain.object_keys import JobObjects, list_possible_result_keys
 from common.domain.record import InputImage
 from common.postgres.expressions import from_now, is_one_of, literal_int
