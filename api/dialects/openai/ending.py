@@ -41,7 +41,7 @@ async def end_wait(services: Services, job: JobRecord, *, is_repeatable: bool) -
         "The job took longer than this service waits for it, and was canceled. It is not charged. "
         "To wait longer, send a `webhook` or an `Idempotency-Key`.",
         code="timeout",
-        status=HTTPStatus.GATEWAY_TIMEOUT,
+        status=HTTPStatus.GATEWAY_TIMEOUT.value,
         headers={**job_headers(job), **NO_RETRY},
     )
 
@@ -55,7 +55,7 @@ def _still_running(job: JobRecord, *, is_repeatable: bool) -> ApiError:
     return ApiError(
         f"Job {job.id} takes longer than this service waits for it, and goes on. {how}",
         code="timeout",
-        status=HTTPStatus.GATEWAY_TIMEOUT,
+        status=HTTPStatus.GATEWAY_TIMEOUT.value,
         headers=headers,
     )
 

@@ -17,11 +17,13 @@ from common.domain.record import JobRecord
 RETRY: Final = {"x-should-retry": "true"}
 NO_RETRY: Final = {"x-should-retry": "false"}
 _KEPT: Final = frozenset({401, 404, 405, 429})
+_BAD_REQUEST: Final = 400
 _SERVER_ERROR: Final = 500
-# Codes of failed jobs whose reason is in the request.
+# Codes of jobs that failed because of the request, or that the tenant canceled.
 _CALLERS_FAULTS: Final = frozenset(
     {
         "address_not_allowed",
+        "canceled",
         "fetch_failed",
         "fetch_rejected",
         "invalid_image",
@@ -58,16 +60,16 @@ class JobFailedError(ApiError):
     """
 
     def __init__(self, job: JobRecord, headers: Mapping[str, str]) -> None:
-        code = job.error_code or str(job.state)
+        code = job.error_code or "unknown"
         message = job.error_message or "The job failed for a reason that was not recorded."
         field, colon, reason = message.partition(": ")
         parameter = _PARAMETERS.get(field) if colon else None
         detail = message if parameter is None else f"{parameter}: {reason}"
-        is_callers = code in _CALLERS_FAULTS or job.error_code is None
+        is_callers = code in _CALLERS_FAULTS
         super().__init__(
             detail,
             code=code,
-            status=HTTPStatus.BAD_REQUEST if is_callers else HTTPStatus.INTERNAL_SERVER_ERROR,
+            status=_BAD_REQUEST if is_callers else _SERVER_ERROR,
             headers={**headers, **NO_RETRY},
         )
         self.parameter = parameter
@@ -76,7 +78,7 @@ class JobFailedError(ApiError):
 def render_error(_path: str, error: ApiError) -> Response:
     """Return the response to a request that failed with `error`."""
     keeps_status = error.status in _KEPT or error.status >= _SERVER_ERROR
-    status = error.status if keeps_status else HTTPStatus.BAD_REQUEST.value
+    status = error.status if keeps_status else _BAD_REQUEST
     headers = dict(error.headers)
     if status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"

@@ -41,7 +41,7 @@ async def read_images(storage: Storage, job: JobRecord) -> list[str]:
         raise ApiError(
             f"The images of this job were deleted on {job.objects_deleted_at:%Y-%m-%d}.",
             code="images_deleted",
-            status=HTTPStatus.NOT_FOUND,
+            status=HTTPStatus.NOT_FOUND.value,
             headers=NO_RETRY,
         )
     try:
@@ -51,7 +51,7 @@ async def read_images(storage: Storage, job: JobRecord) -> list[str]:
         raise ApiError(
             "The images have been generated, but the image store cannot be reached at the moment.",
             code=error.code,
-            status=HTTPStatus.SERVICE_UNAVAILABLE,
+            status=HTTPStatus.SERVICE_UNAVAILABLE.value,
             headers={**job_headers(job), **RETRY_AFTER, **NO_RETRY},  # a repetition costs again
         ) from error
     return [base64.b64encode(image).decode() for image in images]

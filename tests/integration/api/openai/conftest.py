@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from io import BytesIO
 from ipaddress import IPv4Network
@@ -12,7 +13,7 @@ from httpx2 import AsyncClient
 from openai import AsyncOpenAI
 from PIL import Image
 
-from common.settings import OutboundSettings
+from common.settings import JobSettings, OutboundSettings
 from deploy.local.processes.child import Child
 from deploy.local.processes.supervisor import Supervisor
 from deploy.local.stack import worker_process
@@ -31,6 +32,7 @@ class Site:
 
     gateway: Gateway
     port: int
+    clients: AsyncExitStack
 
     @property
     def url(self) -> str:
@@ -39,7 +41,9 @@ class Site:
     def client(self, path: str = "/v1", **options: Any) -> AsyncOpenAI:
         """Return an unmodified client; it does not repeat failed requests unless told to."""
         given = {"api_key": self.gateway.key, "max_retries": 0, "timeout": 60.0}
-        return AsyncOpenAI(base_url=f"{self.url}{path}", **{**given, **options})
+        client = AsyncOpenAI(base_url=f"{self.url}{path}", **{**given, **options})
+        self.clients.push_async_callback(client.close)
+        return client
 
     async def post(self, path: str, **content: Any) -> Any:
         """POST to a path under /v1 with the tenant's key, and return the response."""
@@ -71,6 +75,7 @@ async def site(
         settings = make_settings(
             url, servers.redis.url(), bucket, openai_wait_seconds=60, max_body_bytes=1_000_000
         )
+        settings.jobs = JobSettings(max_attempts=1)
         settings.outbound = OutboundSettings(
             image_max_bytes=200_000,
             allowed_networks=(IPv4Network("127.0.0.1/32"),),
@@ -80,9 +85,10 @@ async def site(
             Supervisor(folder / "logs") as supervisor,
             open_gateway(settings) as gateway,
             served(gateway) as port,
+            AsyncExitStack() as clients,
         ):
             await supervisor.start(_worker(environment(url, servers.redis.url(), bucket)))
-            yield Site(gateway, port)
+            yield Site(gateway, port, clients)
 
 
 def _worker(stores: dict[str, str]) -> Child:
@@ -90,7 +96,6 @@ def _worker(stores: dict[str, str]) -> Child:
     engine = {
         "INFILL_WORKER_ENGINE": "tests.integration.api.openai.engine:create_engine",
         "INFILL_MODELS_SERVE": '["standin-inpainting", "standin"]',
-        "INFILL_JOB_MAX_ATTEMPTS": "1",
     }
     return replace(child, environment={**child.environment, **stores, **engine})
 
