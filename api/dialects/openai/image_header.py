@@ -98,6 +98,8 @@ def _is_turned(exif: bytes) -> bool:
 
 def _read_webp(file: BinaryIO) -> ImageHeader | None:
     data = file.read(30)
+    if len(data) < 30:  # noqa: PLR2004 what was asked for
+        return None
     kind = data[12:16]
     if kind == b"VP8X":
         width = int.from_bytes(data[24:27], "little") + 1

@@ -5,6 +5,7 @@ from typing import Any, Final
 from api.dialects.openai.schemas import EditBody, GenerationBody
 from api.documentation.headers import ERROR_HEADERS, RATE_LIMIT_HEADERS
 
+_REFERENCE: Final = "#/components/schemas/{model}"
 _TEXT: Final = {"type": "string"}
 _NUMBER: Final = {"type": "integer", "minimum": 0}
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"api_key": []}]
@@ -142,7 +143,7 @@ def document_images(kind: type[GenerationBody]) -> dict[str, Any]:
         "headers": RATE_LIMIT_HEADERS,
         "content": {
             "application/json": {"schema": _IMAGES, "example": EXAMPLE},
-            "text/event-stream": {"schema": _TEXT},
+            "text/event-stream": {"schema": _object({"event": _TEXT, "data": _TEXT})},
         },
     }
     return {
@@ -183,7 +184,7 @@ def _document_errors(*statuses: int) -> dict[int, Any]:
 
 
 def _json_schema(kind: type[GenerationBody]) -> dict[str, Any]:
-    schema = kind.model_json_schema()
+    schema = kind.model_json_schema(ref_template=_REFERENCE)
     schema["title"] = f"OpenAI{kind.__name__}"
     if kind is EditBody:
         images = {"type": "array", "items": _SOURCE, "minItems": 1, "maxItems": 1}
@@ -194,7 +195,7 @@ def _json_schema(kind: type[GenerationBody]) -> dict[str, Any]:
 
 
 def _multipart_schema() -> dict[str, Any]:
-    schema = EditBody.model_json_schema()
+    schema = EditBody.model_json_schema(ref_template=_REFERENCE)
     schema["title"] = "OpenAIEditForm"
     mask = {**_FILE, "description": _MASK}
     schema["properties"] = {"image": _FILE, "mask": mask, **schema["properties"]}

@@ -33,7 +33,9 @@ LEAST_JOBS = 300
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Return settings with an admin key, under which no request leaves this machine."""
-    settings.gateway = settings.gateway.model_copy(update={"admin_key": SecretStr(ADMIN_KEY)})
+    settings.gateway = settings.gateway.model_copy(
+        update={"admin_key": SecretStr(ADMIN_KEY), "openai_wait_seconds": 0.01}
+    )
     settings.outbound = OutboundSettings(
         allowed_ports=frozenset({0}),
         allowed_networks=(IPv4Network("127.0.0.1/32"),),

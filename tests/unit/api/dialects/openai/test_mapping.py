@@ -137,7 +137,7 @@ def test_the_fidelity_is_a_strength(
         (replace(OPAQUE, width=4000, height=3000), None, (1176, 888)),
         (replace(OPAQUE, width=3001, height=150), None, (1792, 88)),
         (replace(OPAQUE, width=10, height=10), None, (64, 64)),
-        (replace(OPAQUE, width=641, height=483), 512 * 512, (584, 440)),
+        (replace(OPAQUE, width=641, height=483), 512 * 512, (584, 448)),
     ],
 )
 def test_auto_is_the_size_of_the_image_within_the_limits(
