@@ -65,7 +65,7 @@ class Site:
         return job
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def site(
     servers: Servers, template_database: str, s3_client: Any, tmp_path_factory: Any
 ) -> AsyncIterator[Site]:

@@ -161,7 +161,12 @@ def test_a_seed_of_minus_one_is_random() -> None:
 
 
 def test_the_mask_options_belong_to_inpainting() -> None:
-    options = {"mask_grow": 4, "mask_blur": "2", "mask_padding": 8, "mask_invert": "true"}
+    options: dict[str, Any] = {
+        "mask_grow": 4,
+        "mask_blur": "2",
+        "mask_padding": 8,
+        "mask_invert": "true",
+    }
     request = new_job(Sources(image(), image(HOLED)), **options).request
     assert (request.mask_grow, request.mask_blur, request.mask_padding) == (4, 2, 8)
     assert request.mask_invert
