@@ -42,11 +42,12 @@ class GatewaySettings(Section):
         description="Protocols served beside the native API, as JSON: `v3`, the Stable Diffusion "
         "API, and `openai`, the OpenAI Images API.",
     )
-    openai_wait_seconds: PositiveFloat = Field(
+    openai_wait_seconds: NonNegativeFloat = Field(
         default=120.0,
         description="How long a request of the OpenAI Images API waits for its job; that protocol "
         "has no later fetch. After that the job is canceled, unless the request has a webhook or "
-        "an `Idempotency-Key`. Shorter than the time-outs of proxies in front of the gateway.",
+        "an `Idempotency-Key`; 0 means at once. Shorter than the time-outs of proxies in front of "
+        "the gateway.",
     )
     max_body_bytes: PositiveInt = Field(
         default=56_000_000,

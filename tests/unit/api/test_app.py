@@ -62,7 +62,7 @@ def test_a_gateway_does_not_start_without_a_pepper(monkeypatch: pytest.MonkeyPat
         ("INFILL_DATABASE_POOL_SIZE", "none", "INFILL_DATABASE_POOL_SIZE"),
         ("INFILL_SYNC_WAIT_SECONDS", "-1", "INFILL_SYNC_WAIT_SECONDS"),
         ("INFILL_DIALECTS", '["v2"]', "INFILL_DIALECTS"),
-        ("INFILL_OPENAI_WAIT_SECONDS", "0", "INFILL_OPENAI_WAIT_SECONDS"),
+        ("INFILL_OPENAI_WAIT_SECONDS", "-1", "INFILL_OPENAI_WAIT_SECONDS"),
         ("INFILL_MODELS_FILE", "/nowhere/models.toml", "cannot read the models file"),
         ("INFILL_WEBHOOK_SIGNING_KEY", "secret-words", "INFILL_WEBHOOK_SIGNING_KEY"),
         ("INFILL_OUTBOUND_DENIED_HOSTS", '["é\\u0000"]', "INFILL_OUTBOUND_DENIED_HOSTS"),
