@@ -145,7 +145,7 @@ async def create_objects(gateway: Gateway) -> tuple[ObjectIds, ObjectIds]:
     (secret,) = (await read_list("tenants/alice/webhook-secrets?limit=1"))["items"]
     cursor = (await read_list("tenants?limit=1"))["next_cursor"]
     free = {"limit": "1", "since": "2026-01-01", "until": "2026-01-31", "format": "json"}
-    free |= {"state": "succeeded", "queue": "standin-inpainting"}
+    free |= {"state": "succeeded", "queue": "standin-inpainting", "model": "standin"}
     of_alice = {"job_id": first["id"], "tenant": "alice", "plan": "default", "cursor": cursor}
     of_alice |= {"key_id": key["id"], "secret_id": secret["id"]}
     of_none = dict.fromkeys(of_alice, "987654") | {"tenant": "missing", "plan": "none"}
