@@ -13,6 +13,8 @@ from api.admin import routes as admin
 from api.admin.dependencies import PREFIX as ADMIN_PREFIX
 from api.browsers.cors import TenantCorsMiddleware
 from api.browsers.security_headers import SecurityHeadersMiddleware
+from api.dialects.openai import routes as openai
+from api.dialects.openai.errors import render_error as render_openai_error
 from api.dialects.v1 import jobs, webhook_keys, webhooks
 from api.dialects.v1.dependencies import PREFIX as V1_PREFIX
 from api.dialects.v3 import routes as v3
@@ -31,8 +33,15 @@ from common.settings.catalogue import Catalogue, load_catalogue
 
 V3_PREFIX: Final = v3.router.prefix
 RENDERERS: Final = ErrorRenderers(
-    {V1_PREFIX: render_problem, ADMIN_PREFIX: render_problem}, default=render_error
+    {
+        V1_PREFIX: render_problem,
+        ADMIN_PREFIX: render_problem,
+        **dict.fromkeys(openai.PREFIXES, render_openai_error),
+    },
+    default=render_error,
 )
+# The dialects that the settings select; the native API is always served.
+DIALECTS: Final = {"v3": v3, "openai": openai}
 
 log = structlog.get_logger(__name__)
 
@@ -90,16 +99,20 @@ def _build(settings: Settings, catalogue: Catalogue) -> DocumentedApp:
         # A redirect would name the host of the request, which is wrong behind a proxy.
         redirect_slashes=False,
     )
+    dialects = [DIALECTS[name] for name in settings.gateway.dialects]
     # Not `include_router`: it matches every request twice, prefix first. Placed before the routes
     # of the documentation, because routes are tried in order.
     app.router.routes[:0] = [
         route
-        for part in (v3, webhooks, jobs, health, webhook_keys, admin, page)
+        for part in (*dialects, webhooks, jobs, health, webhook_keys, admin, page)
         for route in part.router.routes
     ]
     app.state.settings = settings
     app.add_middleware(AccessLogMiddleware, render_error=RENDERERS.render)
-    app.add_middleware(TenantCorsMiddleware, prefixes=(f"{V3_PREFIX}/", f"{V1_PREFIX}/"))
+    tenant_prefixes = (V3_PREFIX, V1_PREFIX, *openai.PREFIXES)
+    app.add_middleware(
+        TenantCorsMiddleware, prefixes=tuple(f"{prefix}/" for prefix in tenant_prefixes)
+    )
     app.add_middleware(SecurityHeadersMiddleware)
     add_error_handlers(app, RENDERERS)
     return app

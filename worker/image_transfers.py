@@ -7,14 +7,22 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from common.domain.errors import InfillError
+from common.domain.generation import GenerationRequest
 from common.domain.object_keys import result_key
 from common.domain.record import InputImage, JobRecord
 from common.outbound import Guard
 from common.runtime.asyncio_tools import run_in_thread
 from common.runtime.metrics import STAGE_SECONDS
 from worker.engine.image_sandbox.pool import DecoderPool
-from worker.engine.images.encode import encode_png
-from worker.engine.images.inputs import DecodedImage, InputImages, Size, image_fields, missing_image
+from worker.engine.images.encode import encode_image
+from worker.engine.images.inputs import (
+    DecodedImage,
+    InputImages,
+    Size,
+    image_fields,
+    mask_field,
+    missing_image,
+)
 from worker.engine.interface import GenerationResult
 from worker.image_store.store import ImageStore
 from worker.sharing.fair_slots import FairSlots
@@ -53,7 +61,7 @@ class ImageTransfers:
             StorageUnavailableError: an image is not in the object store.
         """
         with STAGE_SECONDS.labels(stage="fetch").time():
-            fields = image_fields(job.request.endpoint)
+            fields = image_fields(job.request.endpoint, mask_field(job.inputs))
             size = (job.request.width, job.request.height)
             for field in fields:
                 if field not in job.inputs:
@@ -61,9 +69,12 @@ class ImageTransfers:
             reads = [self._read(job, field, size) for field in fields]
             return InputImages.of(dict(zip(fields, await _gather(reads), strict=True)))
 
-    async def encode(self, generated: GenerationResult) -> list[bytes]:
-        """Return the generated images as PNG, in the same order."""
-        encodings = [partial(encode_png, image) for image in generated.images]
+    async def encode(self, request: GenerationRequest, generated: GenerationResult) -> list[bytes]:
+        """Return the generated images in the format of the request, in the same order."""
+        encodings = [
+            partial(encode_image, image, request.output_format, request.output_quality)
+            for image in generated.images
+        ]
         return await asyncio.gather(
             *(run_in_thread(self._encode_threads, encode) for encode in encodings)
         )
@@ -80,10 +91,13 @@ class ImageTransfers:
         """
         with STAGE_SECONDS.labels(stage="upload").time():
             keys = [
-                result_key(job.tenant_id, job.file_prefix, job.attempt, index)
+                result_key(
+                    job.tenant_id, job.file_prefix, job.attempt, index, job.request.output_format
+                )
                 for index in range(len(images))
             ]
-            await _gather([self.store.put(key, images.pop(0)) for key in keys])
+            content_type = job.request.output_format.media_type
+            await _gather([self.store.put(key, images.pop(0), content_type) for key in keys])
             return tuple(keys)
 
     def close(self) -> None:

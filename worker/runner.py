@@ -203,7 +203,7 @@ class Runner:
         generated = await self._engine_pool.generate(attempt, inputs)
         with attempt.timed():
             async with attempt.interruptible():
-                images = await self._transfers.encode(generated)
+                images = await self._transfers.encode(attempt.job.request, generated)
         return replace(generated, images=()), images
 
     async def _fetch(self, attempt: Attempt) -> InputImages:

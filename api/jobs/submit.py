@@ -10,7 +10,7 @@ from structlog.contextvars import bind_contextvars
 from api.auth.api_keys import AuthenticatedTenant
 from api.body.receiving.spool import LongValue
 from api.errors.api_error import FieldError, InvalidFieldsError
-from api.jobs.wait import HungUp, follow_job, unfinished_view, wait_for_job
+from api.jobs.wait import Wait, follow_job, unfinished_view, wait_for_job
 from api.metrics import SUBMIT_SECONDS
 from api.services import Services
 from common.domain.object_keys import input_key
@@ -67,13 +67,12 @@ async def submit(
     tenant: AuthenticatedTenant,
     new_job: NewJob,
     uploads: Uploads,
-    hung_up: HungUp,
+    wait: Wait,
 ) -> JobView:
     """Record a job; return it when it ends, the wait times out or the caller disconnects.
 
     A repeated request with the same idempotency key waits for the job that the first request
-    recorded, and stores nothing. `uploads` are stored before the job is recorded; `hung_up` returns
-    when the caller disconnects.
+    recorded, and stores nothing. `uploads` are stored before the job is recorded.
 
     Raises:
         OverLimitError: the job would exceed a quota of the tenant's plan.
@@ -89,13 +88,13 @@ async def submit(
         uploads.release()
         if isinstance(outcome, JobRepeated):
             bind_contextvars(job_id=outcome.job.id)
-            return await follow_job(services, outcome.job, hung_up)
+            return await follow_job(services, outcome.job, wait)
         job = new_job.recorded(outcome.job_id, utc_now())
         bind_contextvars(job_id=job.id)
         services.worker_notifier.ring(job.queue)
         services.eta_estimator.add_accepted(job)
         SUBMIT_SECONDS.observe(monotonic() - begun)
-        return await wait_for_job(services, unfinished_view(job), ended, hung_up)
+        return await wait_for_job(services, unfinished_view(job), ended, wait)
 
 
 async def _find_repeated(services: Services, new_job: NewJob) -> JobRepeated | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 from starlette.requests import Request
@@ -14,6 +15,18 @@ from common.postgres.repositories.jobs.read import JobView, read_job
 
 # Returns when the caller has closed the connection.
 HungUp = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How long a response waits for its job: at most `seconds`, until the caller disconnects.
+
+    With 0 seconds it does not wait. `hung_up` returns when the caller disconnects.
+    """
+
+    seconds: float
+    hung_up: HungUp
+
 
 log = structlog.get_logger(__name__)
 
@@ -36,35 +49,34 @@ def unfinished_view(job: JobRecord) -> JobView:
     return JobView(job=job, delivery=None, delivery_failures=0)
 
 
-async def follow_job(services: Services, job: JobRecord, hung_up: HungUp) -> JobView:
+async def follow_job(services: Services, job: JobRecord, wait: Wait) -> JobView:
     """Wait for the end of a job recorded by an earlier request; return it like `wait_for_job`."""
     with services.completions.expect(job.file_prefix) as ended:
         # The job may have ended between reading its row and starting to listen.
         view = await _read(services, unfinished_view(job))
-        return await wait_for_job(services, view, ended, hung_up)
+        return await wait_for_job(services, view, ended, wait)
 
 
 async def wait_for_job(
-    services: Services, view: JobView, ended: asyncio.Event, hung_up: HungUp
+    services: Services, view: JobView, ended: asyncio.Event, wait: Wait
 ) -> JobView:
-    """Wait up to `sync_wait_seconds` for the event `ended`, then read the job again and return it.
+    """Wait for the event `ended` within the limits of `wait`; read the job again and return it.
 
     Return `view` unchanged if the job has ended already, waiting is disabled (0 seconds), or the
-    caller disconnects first. `hung_up` returns when the caller disconnects.
+    caller disconnects first.
     """
-    seconds = services.settings.gateway.sync_wait_seconds
-    if not seconds or view.job.state in FINAL_STATES:
+    if not wait.seconds or view.job.state in FINAL_STATES:
         return view
-    if await _hangs_up_first(ended, hung_up, seconds):
+    if await _hangs_up_first(ended, wait):
         return view  # nobody reads the response
     return await _read(services, view)
 
 
-async def _hangs_up_first(ended: asyncio.Event, hung_up: HungUp, seconds: float) -> bool:
+async def _hangs_up_first(ended: asyncio.Event, wait: Wait) -> bool:
     waiting = asyncio.ensure_future(ended.wait())
-    gone = asyncio.ensure_future(hung_up())
+    gone = asyncio.ensure_future(wait.hung_up())
     try:
-        await asyncio.wait({waiting, gone}, timeout=seconds, return_when="FIRST_COMPLETED")
+        await asyncio.wait({waiting, gone}, timeout=wait.seconds, return_when="FIRST_COMPLETED")
         return gone.done() and not ended.is_set()
     finally:
         waiting.cancel()

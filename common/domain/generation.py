@@ -10,6 +10,19 @@ SEED_LIMIT = 2**32
 PIXELS_PER_MEGAPIXEL = 1_000_000
 
 
+class ImageFormat(StrEnum):
+    """A file format of generated images; the value is the file extension."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    WEBP = "webp"
+
+    @property
+    def media_type(self) -> str:
+        """The media type of the format."""
+        return f"image/{self}"
+
+
 class Endpoint(StrEnum):
     """The three kinds of generation, named after the HTTP endpoints."""
 
@@ -32,6 +45,8 @@ class GenerationRequest:
     negative; `mask_blur` blurs the edge of the area with a Gaussian of that radius in pixels. If
     `mask_padding` is set, the mask's bounding box, extended by that number of pixels, is cropped,
     enlarged to the full size, generated, and pasted back; if None, the whole image is generated.
+
+    `output_quality`, from 0 to 100, is the quality of JPEG and WebP files.
     """
 
     endpoint: Endpoint
@@ -52,6 +67,8 @@ class GenerationRequest:
     mask_grow: int = 0
     mask_blur: int = 0
     mask_padding: int | None = None
+    output_format: ImageFormat = ImageFormat.PNG
+    output_quality: int = 100
 
     @property
     def seeds(self) -> list[int]:
@@ -81,7 +98,10 @@ class GenerationRequest:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
         """Return the request from the JSON object that `to_json` returned."""
-        return cls(**{**stored, "endpoint": Endpoint(stored["endpoint"])})
+        # Requests recorded by an earlier release have no format.
+        output_format = ImageFormat(stored.get("output_format", ImageFormat.PNG))
+        kinds = {"endpoint": Endpoint(stored["endpoint"]), "output_format": output_format}
+        return cls(**{**stored, **kinds})
 
 
 _NAMES: Final = tuple(field.name for field in fields(GenerationRequest))

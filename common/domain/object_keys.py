@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from common.domain.generation import ImageFormat
+
 # The only object that is not an image: it holds the id of the installation that owns the bucket.
 # No tenant's prefix begins with a dot, so the key cannot collide with one of theirs.
 MARKER_KEY: Final = ".infill/installation"
 
 _NUMBER: Final = "[1-9][0-9]*"
 _PREFIX: Final = "(?P<file_prefix>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-_RESULT: Final = f"{_NUMBER}/generations/{_PREFIX}-{_NUMBER}-(?:0|{_NUMBER})[.]png"
+_FORMAT: Final = "|".join(ImageFormat)
+_RESULT: Final = f"{_NUMBER}/generations/{_PREFIX}-{_NUMBER}-(?:0|{_NUMBER})[.](?:{_FORMAT})"
 _INPUT: Final = f"{_NUMBER}/inputs/{_PREFIX}-[a-z_]+"
 _OURS: Final = (re.compile(_RESULT), re.compile(_INPUT))
 
@@ -21,13 +24,20 @@ def tenant_prefix(tenant_id: int) -> str:
     return f"{tenant_id}/"
 
 
-def result_key(tenant_id: int, file_prefix: UUID, attempt: int, index: int) -> str:
+def result_key(
+    tenant_id: int,
+    file_prefix: UUID,
+    attempt: int,
+    index: int,
+    image_format: ImageFormat = ImageFormat.PNG,
+) -> str:
     """Return the object key of the image with `index` (from 0) that an attempt generates.
 
     Because the attempt is part of the key, two attempts of a job never write the same object: a
     worker whose lease expired cannot overwrite the images of the next attempt.
     """
-    return f"{tenant_prefix(tenant_id)}generations/{file_prefix}-{attempt}-{index}.png"
+    name = f"{file_prefix}-{attempt}-{index}.{image_format}"
+    return f"{tenant_prefix(tenant_id)}generations/{name}"
 
 
 def input_key(tenant_id: int, file_prefix: UUID, field: str) -> str:
@@ -65,11 +75,16 @@ def is_orphan(key: str, job: JobObjects | None) -> bool:
 
 
 def list_possible_result_keys(
-    tenant_id: int, file_prefix: UUID, *, attempts: int, samples: int
+    tenant_id: int,
+    file_prefix: UUID,
+    *,
+    attempts: int,
+    samples: int,
+    image_format: ImageFormat = ImageFormat.PNG,
 ) -> frozenset[str]:
     """Return the object keys of all images that any attempt of a job may have uploaded."""
     return frozenset(
-        result_key(tenant_id, file_prefix, attempt, index)
+        result_key(tenant_id, file_prefix, attempt, index, image_format)
         for attempt in range(1, attempts + 1)
         for index in range(samples)
     )

@@ -37,6 +37,11 @@ class CompletionListener(ChannelListener):
         self._waiting: dict[UUID, set[asyncio.Event]] = defaultdict(set)
         self._closing = False
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the process is shutting down, so that callers do not wait any more."""
+        return self._closing
+
     @contextmanager
     def expect(self, file_prefix: UUID) -> Iterator[asyncio.Event]:
         """Yield an event that is set when the job ends.

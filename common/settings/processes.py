@@ -1,7 +1,7 @@
 """Settings of the gateway, of workers, of the models served, and of logs and metrics."""
 
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from pydantic import (
     Field,
@@ -32,6 +32,18 @@ class GatewaySettings(Section):
         description="How long a POST waits for its job before it responds `processing`. It waits "
         "because many clients read `output[0]` without checking the status. Shorter than the read "
         "time-outs of HTTP clients, of which common ones are 10 s.",
+    )
+    dialects: tuple[Literal["v3", "openai"], ...] = Field(
+        default=("v3", "openai"),
+        description="Protocols served beside the native API, as JSON: `v3`, the Stable Diffusion "
+        "API, and `openai`, the OpenAI Images API.",
+    )
+    openai_wait_seconds: NonNegativeFloat = Field(
+        default=120.0,
+        description="How long a request of the OpenAI Images API waits for its job; that protocol "
+        "has no later fetch. After that the job is canceled, unless the request has a webhook or "
+        "an `Idempotency-Key`; 0 means at once. Shorter than the time-outs of proxies in front of "
+        "the gateway.",
     )
     max_body_bytes: PositiveInt = Field(
         default=56_000_000,

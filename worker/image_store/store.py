@@ -37,7 +37,7 @@ class ImageStore:
             self.outage.record_failure(error)
             raise
 
-    async def put(self, key: str, image: bytes) -> None:
+    async def put(self, key: str, image: bytes, content_type: str) -> None:
         """Store an image under a new key; wait for the end of an outage.
 
         The caller must not hold another reference to `image`, or its memory is not freed.
@@ -46,13 +46,13 @@ class ImageStore:
             StorageOutageError: the store was unavailable for `store_wait_seconds`.
             StorageUnavailableError: the store does not accept this image.
         """
-        if not self.outage.is_active and await self._try(key, image):
+        if not self.outage.is_active and await self._try(key, image, content_type):
             return
         async with self.spool.keep(image) as kept:
             del image
             try:
                 async with asyncio.timeout(self._wait_seconds):
-                    while not await self._retry(key, kept):
+                    while not await self._retry(key, kept, content_type):
                         pass
             except TimeoutError as error:
                 raise StorageOutageError(
@@ -60,20 +60,20 @@ class ImageStore:
                     detail=f"an image has waited {self._wait_seconds:g} seconds for the store",
                 ) from error
 
-    async def _retry(self, key: str, kept: bytes | BinaryIO) -> bool:
+    async def _retry(self, key: str, kept: bytes | BinaryIO, content_type: str) -> bool:
         async with self._next_try:
             if self.outage.is_active:
                 await self.outage.wait_for_next_try()
             if self.outage.is_active:
-                return await self._try(key, kept)
-        return await self._try(key, kept)
+                return await self._try(key, kept, content_type)
+        return await self._try(key, kept, content_type)
 
-    async def _try(self, key: str, image: bytes | BinaryIO) -> bool:
+    async def _try(self, key: str, image: bytes | BinaryIO, content_type: str) -> bool:
         """Upload an image; return False if the store is unavailable."""
         if not isinstance(image, bytes):
             image.seek(0)
         try:
-            await self._storage.put(key, image)
+            await self._storage.put(key, image, content_type=content_type)
         except StorageOutageError as error:
             self.outage.record_failure(error)
             return False

@@ -20,12 +20,21 @@ _LINE_END: Final = b"\r\n"
 def parse_multipart(spool: Spool, boundary: bytes) -> dict[str, Any]:
     """Return text parts as text, and files as bytes; a long part as a `LongValue`.
 
+    Parts whose name ends in `[]` become a list. Of other parts of one name the last one counts.
+
     Raises:
         MalformedBodyError: the body is not multipart, ends early, or exceeds a limit.
     """
     if not spool.size:
         return {}
-    return {part.name: _read_value(spool, part) for part in _MultipartReader(spool, boundary)}
+    fields: dict[str, Any] = {}
+    for part in _MultipartReader(spool, boundary):
+        value = _read_value(spool, part)
+        if part.name.endswith("[]"):
+            fields.setdefault(part.name, []).append(value)
+        else:
+            fields[part.name] = value
+    return fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,14 @@
-"""Map a v3 request to a job: enhance the prompt, choose the seed, read the idempotency key."""
+"""Map a v3 request to a job: enhance the prompt, choose the seed."""
 
-import hashlib
-import json
 import secrets
-from typing import Any, Final
 from uuid import uuid4
 
-from starlette.requests import Request
-
-from api.body.receiving.spool import LongValue
 from api.dialects.v3.schemas import GenerationBody
-from api.errors.api_error import FieldError, InvalidFieldsError, MalformedBodyError
 from api.jobs.submit import ImageContent, input_images
 from common.domain.generation import SEED_LIMIT, GenerationRequest
 from common.domain.prompts import DEFAULT_NEGATIVE_PROMPT, enhance_prompt
 from common.domain.record import NewJob
 from common.settings.catalogue import ModelEntry
-
-MAX_IDEMPOTENCY_KEY: Final = 255
 
 
 def to_generation_request(body: GenerationBody, model: ModelEntry) -> GenerationRequest:
@@ -69,42 +60,3 @@ def to_new_job(
         request_digest=request_digest,
     )
     return new_job, images
-
-
-def read_idempotency_key(request: Request) -> str | None:
-    """Return the `Idempotency-Key` header, or None; requests with the same key share one job.
-
-    Raises:
-        InvalidFieldsError: the key is empty, too long, or has characters other than visible ASCII.
-    """
-    key = request.headers.get("idempotency-key")
-    if key is None or (0 < len(key) <= MAX_IDEMPOTENCY_KEY and _is_visible(key)):
-        return key
-    detail = f"The Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters."
-    raise InvalidFieldsError([FieldError(("Idempotency-Key",), detail, "parameter")])
-
-
-def request_digest_of(endpoint: str, fields: dict[str, Any]) -> bytes:
-    """Return the SHA-256 of the endpoint and the fields, ignoring field order and the API key.
-
-    Raises:
-        MalformedBodyError: a field is nested too deeply to be serialized.
-    """
-    requested = {name: value for name, value in fields.items() if name != "key"}
-    try:
-        serialized = json.dumps([endpoint, requested], sort_keys=True, default=_digest_of_file)
-    except RecursionError as error:
-        # The JSON parser reads deeper nesting than this; unknown fields get here unvalidated.
-        raise MalformedBodyError("The JSON is nested too deeply.") from error
-    return hashlib.sha256(serialized.encode()).digest()
-
-
-def _digest_of_file(content: bytes | LongValue) -> str:
-    digest = hashlib.sha256()
-    for block in content.raw_blocks() if isinstance(content, LongValue) else (content,):
-        digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _is_visible(text: str) -> bool:
-    return all("!" <= character <= "~" for character in text)

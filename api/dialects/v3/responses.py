@@ -88,6 +88,6 @@ def _future_keys(job: JobRecord) -> list[str]:
     """Return the object keys of the images that the running or else the next attempt will store."""
     attempt = job.attempt if job.state is JobState.RUNNING else job.attempt + 1
     return [
-        result_key(job.tenant_id, job.file_prefix, attempt, index)
+        result_key(job.tenant_id, job.file_prefix, attempt, index, job.request.output_format)
         for index in range(job.request.samples)
     ]

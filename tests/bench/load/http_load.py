@@ -1,7 +1,7 @@
 """A closed-loop HTTP load generator: N connections, each sends its next request on a response.
 
 Run as a program, so that it shares no interpreter with what it measures (`run_load`):
-`python -m tests.bench.load.http_load PORT PATH CONNECTIONS REQUESTS < body`.
+`python -m tests.bench.load.http_load PORT PATH CONNECTIONS REQUESTS STATUS < body`.
 Prints one JSON line.
 """
 
@@ -20,8 +20,12 @@ LENGTH = b"content-length:"
 class Connection(asyncio.Protocol):
     """One keep-alive connection; counts responses and records their times."""
 
-    def __init__(self, request: bytes, budget: list[int], times: list[float]) -> None:
+    def __init__(
+        self, request: bytes, budget: list[int], times: list[float], status: bytes
+    ) -> None:
         self._request = request
+        self._start = b"HTTP/1.1 " + status
+        self._is_error = not status.startswith(b"2")
         self._budget = budget
         self._times = times
         self._buffer = b""
@@ -38,7 +42,7 @@ class Connection(asyncio.Protocol):
         if not separator or len(body) < _length(head):
             return
         self._times.append(perf_counter() - self._sent_at)
-        if not head.startswith(b"HTTP/1.1 200") or b'"error"' in body[:40]:
+        if not head.startswith(self._start) or (b'"error"' in body[:40]) is not self._is_error:
             self.done.set_exception(RuntimeError(self._buffer.decode()))
             return
         self._buffer = b""
@@ -65,12 +69,18 @@ def _length(head: bytes) -> int:
 
 
 async def run_load(
-    port: int, path: str, body: dict[str, Any], *, connections: int, requests: int
+    port: int,
+    path: str,
+    body: dict[str, Any],
+    *,
+    connections: int,
+    requests: int,
+    status: int = 200,
 ) -> dict[str, float]:
     """Run the load generator in a process of its own and return its figures."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.bench.load.http_load"),
-        *(str(port), path, str(connections), str(requests)),
+        *(str(port), path, str(connections), str(requests), str(status)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -81,7 +91,9 @@ async def run_load(
     return figures
 
 
-async def _send(port: int, path: str, connections: int, requests: int, body: bytes) -> list[float]:
+async def _send(
+    port: int, path: str, connections: int, requests: int, body: bytes, *, status: bytes
+) -> list[float]:
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -91,7 +103,7 @@ async def _send(port: int, path: str, connections: int, requests: int, body: byt
     loop = asyncio.get_running_loop()
     made = [
         await loop.create_connection(
-            lambda: Connection(head.encode() + body, budget, times), "127.0.0.1", port
+            lambda: Connection(head.encode() + body, budget, times, status), "127.0.0.1", port
         )
         for _ in range(connections)
     ]
@@ -100,10 +112,12 @@ async def _send(port: int, path: str, connections: int, requests: int, body: byt
 
 
 def main() -> None:
-    port, path, connections, requests = sys.argv[1:]
+    port, path, connections, requests, status = sys.argv[1:]
     body = sys.stdin.buffer.read()
     begun = perf_counter()
-    times = uvloop.run(_send(int(port), path, int(connections), int(requests), body))
+    times = uvloop.run(
+        _send(int(port), path, int(connections), int(requests), body, status=status.encode())
+    )
     seconds = perf_counter() - begun
     times.sort()
     figures = {

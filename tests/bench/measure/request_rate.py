@@ -24,6 +24,7 @@ class Side:
     port: int
     path: str
     body: dict[str, Any]
+    status: int = 200
     rates: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
 
@@ -36,6 +37,7 @@ class Side:
             self.body,
             connections=sizes.connections,
             requests=sizes.requests,
+            status=self.status,
         )
         if counted:
             self.rates.append(figures["per_second"])
@@ -51,6 +53,15 @@ async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
         Side("gateway", gateway, "/api/v3/inpaint", rig.request()),
         Side("bare gateway", bare, "/submit", rig.request(key=str(rig.tenant_id))),
     )
+    # 504, since this gateway does not wait: the job goes on, and its result goes to a webhook.
+    edit = Side("gateway", gateway, "/v1/images/edits", rig.openai_edit(), status=504)
+    inpaint = Side(
+        "gateway",
+        gateway,
+        "/api/v3/inpaint",
+        rig.request(webhook=f"{rig.samples.base_url}/webhook"),
+    )
+    dialects = await _compare(rig, sizes.requests, edit, inpaint)
     job_id, key = await succeeded_job(rig), {"key": rig.api_key}
     fetched = await _compare(
         rig,
@@ -60,6 +71,7 @@ async def measure(rig: Rig, sizes: Sizes) -> list[Figure]:
     )
     return [
         _rate("accepted inpaint requests", accepted, 0.5, sizes.requests),
+        _rate("accepted OpenAI edits, beside inpaint requests", dialects, 0.8, sizes.requests),
         _rate("fetches", fetched, 0.6, sizes.requests),
         _cpu("gateway process, CPU of an accepted request", accepted, 1 / 0.5),
         _cpu("gateway process, CPU of a fetch", fetched, 1 / 0.6),

@@ -50,6 +50,7 @@ LIMITS: Final[dict[str, Any]] = {
 SETTINGS: Final = {
     "INFILL_MODELS_SERVE": json.dumps(MODELS),
     "INFILL_SYNC_WAIT_SECONDS": "0",
+    "INFILL_OPENAI_WAIT_SECONDS": "0",
     "INFILL_WORKER_ENGINE": "tests.bench.rig.instant_engine:create_engine",
     "INFILL_LOG_LEVEL": "WARNING",
 }
@@ -127,6 +128,22 @@ class Rig:
             "strength": 0.7,
             "seed": 7,
             **fields,
+        }
+
+    def openai_edit(self) -> dict[str, Any]:
+        """Return the same request for the OpenAI Images API, with a webhook, so that it goes on."""
+        return {
+            "key": self.api_key,
+            "prompt": "a cat sitting on a bench",
+            "negative_prompt": "blurry",
+            "images": [{"image_url": f"{self.samples.base_url}/bench_small.png"}],
+            "mask": {"image_url": f"{self.samples.base_url}/bench_small_mask.png"},
+            "size": f"{SMALL_SIDE}x{SMALL_SIDE}",
+            "n": 1,
+            "num_inference_steps": 30,
+            "strength": 0.7,
+            "seed": 7,
+            "webhook": f"{self.samples.base_url}/webhook",
         }
 
     async def send_job(self, client: httpx2.AsyncClient, gateway: int) -> int:

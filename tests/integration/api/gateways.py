@@ -54,7 +54,8 @@ def make_settings(
     settings.outbound = OutboundSettings(image_max_bytes=1000)
     settings.webhooks = WebhookSettings()
     settings.models = ModelSettings(serve=("standin-inpainting", "standin"))
-    given = {"sync_wait_seconds": 0.0, "max_body_bytes": 10_000, "public_url": PUBLIC + "/"}
+    given: dict[str, Any] = {"sync_wait_seconds": 0.0, "openai_wait_seconds": 0.0}
+    given |= {"max_body_bytes": 10_000, "public_url": PUBLIC + "/"}
     settings.gateway = GatewaySettings(**{**given, "api_key_pepper": PEPPER, **gateway})
     return settings
 

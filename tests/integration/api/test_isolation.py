@@ -151,7 +151,7 @@ async def create_objects(gateway: Gateway) -> tuple[ObjectIds, ObjectIds]:
         "format": "json",
         "fields": "",
     }
-    free |= {"state": "succeeded", "queue": "standin-inpainting"}
+    free |= {"state": "succeeded", "queue": "standin-inpainting", "model": "standin"}
     of_alice = {"job_id": first["id"], "tenant": "alice", "plan": "default", "cursor": cursor}
     of_alice |= {"key_id": key["id"], "secret_id": secret["id"]}
     of_none = dict.fromkeys(of_alice, "987654") | {"tenant": "missing", "plan": "none"}

@@ -30,6 +30,24 @@ def test_an_app_with_given_settings_does_not_configure_logging(configured: list[
     assert not configured
 
 
+@pytest.mark.parametrize(
+    ("dialects", "served"),
+    [
+        ('["v3", "openai"]', {"/api/v3/inpaint", "/v1/models", "/openai/v1/models"}),
+        ('["openai"]', {"/v1/models", "/openai/v1/models"}),
+        ('["v3"]', {"/api/v3/inpaint"}),
+        ("[]", set()),
+    ],
+)
+def test_the_settings_select_the_dialects(
+    monkeypatch: pytest.MonkeyPatch, dialects: str, served: set[str]
+) -> None:
+    monkeypatch.setenv("INFILL_DIALECTS", dialects)
+    paths = {getattr(route, "path", "") for route in module.create_app(Settings()).routes}
+    assert paths & {"/api/v3/inpaint", "/v1/models", "/openai/v1/models"} == served
+    assert "/api/v1/jobs/{job_id}/progress" in paths
+
+
 @pytest.mark.usefixtures("configured")
 def test_a_gateway_does_not_start_without_a_pepper(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFILL_API_KEY_PEPPER", "")
@@ -43,6 +61,8 @@ def test_a_gateway_does_not_start_without_a_pepper(monkeypatch: pytest.MonkeyPat
     [
         ("INFILL_DATABASE_POOL_SIZE", "none", "INFILL_DATABASE_POOL_SIZE"),
         ("INFILL_SYNC_WAIT_SECONDS", "-1", "INFILL_SYNC_WAIT_SECONDS"),
+        ("INFILL_DIALECTS", '["v2"]', "INFILL_DIALECTS"),
+        ("INFILL_OPENAI_WAIT_SECONDS", "-1", "INFILL_OPENAI_WAIT_SECONDS"),
         ("INFILL_MODELS_FILE", "/nowhere/models.toml", "cannot read the models file"),
         ("INFILL_WEBHOOK_SIGNING_KEY", "secret-words", "INFILL_WEBHOOK_SIGNING_KEY"),
         ("INFILL_OUTBOUND_DENIED_HOSTS", '["é\\u0000"]', "INFILL_OUTBOUND_DENIED_HOSTS"),

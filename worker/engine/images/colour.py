@@ -8,6 +8,7 @@ from PIL import Image, ImageCms
 
 from worker.engine.images.mask_reading import read_mask
 
+_HALF: Final = 128  # alpha between transparent and opaque
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
@@ -32,6 +33,20 @@ def to_mask(image: Image.Image) -> Image.Image:
         if levels.point(_is_beyond_eight_bits(), "L").getbbox() is None:
             return read_mask(levels.convert("L"))
     return read_mask(_to_eight_bit(image))
+
+
+def to_alpha_mask(image: Image.Image) -> Image.Image:
+    """Return a mask (mode L) that is white where `image` is more transparent than opaque."""
+    plain = _to_eight_bit(image)
+    if plain.mode != "RGBA":
+        return Image.new("L", plain.size, 0)
+    return plain.getchannel("A").point([255 * (level < _HALF) for level in range(256)])
+
+
+def to_own_mask(image: Image.Image) -> Image.Image:
+    """Return the mask of `to_alpha_mask`, or an all white one if nothing is transparent."""
+    mask = to_alpha_mask(image)
+    return Image.new("L", mask.size, 255) if mask.getbbox() is None else mask
 
 
 def _convert(mode: str, image: Image.Image) -> Image.Image:

@@ -13,7 +13,7 @@ from typing import Final
 from PIL import Image
 
 from common.domain.errors import InvalidImageError
-from worker.engine.images.colour import to_mask, to_rgb
+from worker.engine.images.colour import to_alpha_mask, to_mask, to_own_mask, to_rgb
 
 MAX_BYTES: Final = 20_000_000
 MAX_MEGAPIXELS: Final = 25
@@ -68,6 +68,24 @@ def decode_mask(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image
         InvalidImageError: the image is rejected; the message names `field` and the reason.
     """
     return _decode(data, field, max_bytes, to_mask)
+
+
+def decode_alpha_mask(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
+    """Return the mask in `data`, upright, in mode L; white where the image is transparent.
+
+    Raises:
+        InvalidImageError: the image is rejected; the message names `field` and the reason.
+    """
+    return _decode(data, field, max_bytes, to_alpha_mask)
+
+
+def decode_own_mask(data: bytes, field: str, *, max_bytes: int = MAX_BYTES) -> Image.Image:
+    """Return the same as `decode_alpha_mask`, but all white if the image is opaque.
+
+    Raises:
+        InvalidImageError: the image is rejected; the message names `field` and the reason.
+    """
+    return _decode(data, field, max_bytes, to_own_mask)
 
 
 def _decode(

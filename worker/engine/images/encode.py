@@ -1,4 +1,4 @@
-"""Encode generated images as PNG and of previews as JPEG."""
+"""Encode generated images as PNG, JPEG or WebP, and previews as JPEG."""
 
 import struct
 import zlib
@@ -8,6 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from common.domain.generation import ImageFormat
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # Header fields: bit depth, RGB, and the only compression, filter method and (no) interlacing.
@@ -21,6 +23,18 @@ _AVERAGE: Final = 3
 # first steps.
 LONGEST_SIDE: Final = 96
 _QUALITY: Final = 70
+
+
+def encode_image(image: Image.Image, image_format: ImageFormat, quality: int) -> bytes:
+    """Return an RGB `image` as a file in `image_format`, without any metadata.
+
+    `quality`, from 0 to 100, applies to JPEG and WebP.
+    """
+    if image_format is ImageFormat.PNG:
+        return encode_png(image)
+    buffer = BytesIO()
+    image.save(buffer, image_format.upper(), quality=quality)
+    return buffer.getvalue()
 
 
 def encode_png(image: Image.Image) -> bytes:

@@ -1,6 +1,6 @@
 """Input images of a request: decoded and resized to the request's size."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -8,7 +8,13 @@ from PIL import Image
 
 from common.domain.errors import InvalidImageError
 from common.domain.generation import Endpoint
-from worker.engine.images.decode import MAX_BYTES, decode_image, decode_mask
+from worker.engine.images.decode import (
+    MAX_BYTES,
+    decode_alpha_mask,
+    decode_image,
+    decode_mask,
+    decode_own_mask,
+)
 
 # For modules that pass images on without importing Pillow.
 DecodedImage = Image.Image
@@ -16,15 +22,19 @@ DecodedImage = Image.Image
 Size = tuple[int, int]
 
 INIT_IMAGE: Final = "init_image"
+# Three kinds of mask, of which an inpainting job has one: a mask that is read by its brightness, a
+# mask whose transparent parts are repainted, and the initial image as its own mask.
 MASK_IMAGE: Final = "mask_image"
+ALPHA_MASK: Final = "alpha_mask"
+OWN_MASK: Final = "own_mask"
 
 # The mode of the image that `read_image` returns, by field.
-MODES: Final = {INIT_IMAGE: "RGB", MASK_IMAGE: "L"}
+MODES: Final = {INIT_IMAGE: "RGB", MASK_IMAGE: "L", ALPHA_MASK: "L", OWN_MASK: "L"}
 
-_FIELDS: Final = {
-    Endpoint.TEXT2IMG: (),
-    Endpoint.IMG2IMG: (INIT_IMAGE,),
-    Endpoint.INPAINT: (INIT_IMAGE, MASK_IMAGE),
+_MASKS: Final = {
+    MASK_IMAGE: decode_mask,
+    ALPHA_MASK: decode_alpha_mask,
+    OWN_MASK: decode_own_mask,
 }
 
 # A mask saved as JPEG is never exactly black or white. Values this near are set to it, so that
@@ -49,12 +59,19 @@ class InputImages:
     @classmethod
     def of(cls, images: Mapping[str, DecodedImage]) -> Self:
         """Return the input images from a mapping of field names to decoded images."""
-        return cls(images.get(INIT_IMAGE), images.get(MASK_IMAGE))
+        return cls(images.get(INIT_IMAGE), images.get(mask_field(images)))
 
 
-def image_fields(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return the field names of the input images that `endpoint` takes."""
-    return _FIELDS[endpoint]
+def mask_field(fields: Collection[str]) -> str:
+    """Return which of the kinds of mask is among `fields`; `mask_image` if none is."""
+    return next((field for field in _MASKS if field in fields), MASK_IMAGE)
+
+
+def image_fields(endpoint: Endpoint, mask: str = MASK_IMAGE) -> tuple[str, ...]:
+    """Return the field names of the input images that `endpoint` takes; `mask` is its mask's."""
+    if endpoint is Endpoint.TEXT2IMG:
+        return ()
+    return (INIT_IMAGE, mask) if endpoint is Endpoint.INPAINT else (INIT_IMAGE,)
 
 
 def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTES) -> Image.Image:
@@ -65,8 +82,8 @@ def read_image(data: bytes, field: str, size: Size, *, max_bytes: int = MAX_BYTE
     Raises:
         InvalidImageError: the image is rejected; the message names the field and the reason.
     """
-    if field == MASK_IMAGE:
-        mask = decode_mask(data, field, max_bytes=max_bytes)
+    if field in _MASKS:
+        mask = _MASKS[field](data, field, max_bytes=max_bytes)
         return _resize(mask, size, Image.Resampling.BILINEAR).point(_SNAPPED)
     init = decode_image(data, field, max_bytes=max_bytes)
     return _resize(init, size, Image.Resampling.LANCZOS)

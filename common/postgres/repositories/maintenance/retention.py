@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.domain.delivery import DeliveryState
+from common.domain.generation import ImageFormat
 from common.domain.job import FINAL_STATES, JobState
 from common.domain.object_keys import JobObjects, list_possible_result_keys
 from common.domain.record import InputImage
@@ -110,9 +111,21 @@ async def save_bucket_cursor(connection: AsyncConnection, checked_to: str | None
 
 
 def _to_expired_images(
-    job_id: int, tenant_id: int, file_prefix: UUID, attempt: int, samples: int, *key_columns: Any
+    job_id: int,
+    tenant_id: int,
+    file_prefix: UUID,
+    attempt: int,
+    image_format: str | None,
+    samples: int,
+    *key_columns: Any,
 ) -> ExpiredImages:
-    results = list_possible_result_keys(tenant_id, file_prefix, attempts=attempt, samples=samples)
+    results = list_possible_result_keys(
+        tenant_id,
+        file_prefix,
+        attempts=attempt,
+        samples=samples,
+        image_format=ImageFormat(image_format or ImageFormat.PNG),
+    )
     return ExpiredImages(job_id, results | _list_named_keys(*key_columns))
 
 
@@ -151,8 +164,13 @@ _SAVE_CURSOR: Final = update(Installation).values(checked_to=bindparam("checked_
 @cache
 def _find_expired_images_statement(limit: int) -> Select[Any]:
     samples = Job.request["samples"].as_integer()
+    image_format = Job.request["output_format"].as_string()
     return (
-        select(Job.id, Job.tenant_id, Job.file_prefix, Job.attempt, samples, *_KEY_COLUMNS)
+        select(
+            *(Job.id, Job.tenant_id, Job.file_prefix, Job.attempt),
+            *(image_format, samples),
+            *_KEY_COLUMNS,
+        )
         .where(Job.finished_at <= _AGO, Job.objects_deleted_at.is_(None))
         .order_by(Job.finished_at)
         .limit(literal_int(limit))

@@ -31,6 +31,12 @@ _BEYOND_SCHEMAS: Final = {
         "a tenant's own limits may rely on `max_queued` of its plan"
     ),
     ("#/url", ""): "a schema cannot tell which addresses the gateway may call",
+    ("webhook", ""): "the same",
+    ("image", ""): "the same, and a schema does not know what an image is",
+    ("mask", ""): "the same",
+    ("size", ""): "the product of the sides is limited",
+    ("scheduler", ""): "as above",
+    ("safety_checker", "has no safety checker"): "not every model has one",
 }
 
 
@@ -71,7 +77,10 @@ def filter_failure(
     """Keep every failure but a rejection for a reason that no schema can express."""
     if failure.title != "Schema-valid request rejected":
         return True
-    problems = response.json().get("errors", ())
+    body = response.json()
+    problems = body.get("errors", ())
+    if isinstance(body.get("error"), dict):  # of the OpenAI dialect
+        problems = [{"parameter": body["error"]["param"], "detail": body["error"]["message"]}]
     return not problems or not all(_is_beyond_schemas(problem) for problem in problems)
 
 

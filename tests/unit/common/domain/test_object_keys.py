@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.domain.generation import ImageFormat
 from common.domain.object_keys import (
     MARKER_KEY,
     JobObjects,
@@ -26,7 +27,9 @@ NUMBERS = st.integers(min_value=1, max_value=2**63 - 1)
 def test_the_file_prefix_is_parsed_from_a_result_key(
     tenant: int, prefix: UUID, attempt: int, index: int
 ) -> None:
-    assert parse_file_prefix(result_key(tenant, prefix, attempt, index)) == prefix
+    for image_format in ImageFormat:
+        key = result_key(tenant, prefix, attempt, index, image_format)
+        assert parse_file_prefix(key) == prefix
 
 
 @given(NUMBERS, st.uuids(), st.sampled_from(["init_image", "mask_image"]))
@@ -54,8 +57,10 @@ def test_only_keys_that_we_would_write_are_parsed(text: str) -> None:
         prefix = parse_file_prefix(key)
         if prefix is not None:
             tenant, _, name = key.split("/")
-            attempt, index = name.removesuffix(".png").split("-")[-2:]
-            assert key == result_key(int(tenant), prefix, int(attempt), int(index))
+            stem, _, extension = name.rpartition(".")
+            attempt, index = stem.split("-")[-2:]
+            image_format = ImageFormat(extension)
+            assert key == result_key(int(tenant), prefix, int(attempt), int(index), image_format)
 
 
 @pytest.mark.parametrize(

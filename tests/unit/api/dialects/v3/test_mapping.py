@@ -1,7 +1,7 @@
 import pytest
 
-from api.dialects.v3.mapping import request_digest_of
 from api.errors.api_error import MalformedBodyError
+from api.jobs.idempotency import request_digest_of
 from tests.support.bodies import parse_content
 
 LEVELS = 1000  # the fast parser takes 1,024 of them

@@ -10,8 +10,9 @@ from api.dialects.v3.schemas import (
     TextToImageBody,
     read_body,
 )
-from api.dialects.v3.validation import ValidationContext, model_choice_for
+from api.dialects.v3.validation import ValidationContext
 from api.errors.api_error import InvalidFieldsError
+from api.jobs.model_choice import model_choice_for
 from common.domain.generation import Endpoint
 from common.domain.limits import Limits
 from common.domain.schedulers import SCHEDULER_NAMES

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from common.domain.generation import ImageFormat
 from tests.unit.worker.engine.images.test_colour import srgb_profile
 from tests.unit.worker.engine.sample_images import encoded, noise, same
 from worker.engine.images.decode import decode_image
-from worker.engine.images.encode import LONGEST_SIDE, encode_png, encode_preview
+from worker.engine.images.encode import LONGEST_SIDE, encode_image, encode_png, encode_preview
 
 
 def ramp(size: tuple[int, int] = (64, 64)) -> Image.Image:
@@ -77,3 +78,13 @@ def test_a_small_image_keeps_its_size() -> None:
     image = Image.new("RGB", (8, 8), "teal")
     assert Image.open(BytesIO(encode_preview(image))).size == (8, 8)
     assert image.size == (8, 8)
+
+
+@pytest.mark.parametrize("image_format", ImageFormat)
+def test_an_image_is_encoded_in_the_format_of_its_request(image_format: ImageFormat) -> None:
+    best, small = (encode_image(ramp(), image_format, quality) for quality in (100, 10))
+    opened = Image.open(BytesIO(best))
+    assert (opened.format, opened.size) == (image_format.upper(), (64, 64))
+    difference = np.abs(np.asarray(opened.convert("RGB"), int) - np.asarray(ramp(), int))
+    assert difference.mean() < 8
+    assert len(small) < len(best) or image_format is ImageFormat.PNG
