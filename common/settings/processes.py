@@ -1,9 +1,10 @@
 """Settings of the gateway, of workers, of the models served, and of logs and metrics."""
 
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -179,7 +180,8 @@ class ModelSettings(Section):
     file: Path | None = Field(
         default=None, description="Path of the models file; empty means the one in the package."
     )
-    directory: Path = Field(
+    # Absolute, because a relative path could not be told from a name on the hub.
+    directory: Annotated[Path, AfterValidator(Path.absolute)] = Field(
         default=Path.home() / ".cache" / "infill" / "models",
         description="Folder for models that are built on this machine, such as stand-ins.",
     )

@@ -67,7 +67,8 @@ async def up(
     home: Path, port: int, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Installation]:
     """Run `infill up` while the block lasts, which starts when it is ready."""
-    arguments = ("up", "--home", str(home), "--port", str(port))
+    # A relative folder, as `make run` uses it.
+    arguments = ("up", "--home", os.path.relpath(home), "--port", str(port))
     process = await infill(*arguments, environment=environment)
     try:
         running = Installation(process, home, port, [])

@@ -12,6 +12,7 @@ from common.settings import (
     GatewaySettings,
     HttpSettings,
     JobSettings,
+    ModelSettings,
     OutboundSettings,
     RedisSettings,
     Section,
@@ -301,3 +302,8 @@ def test_only_base_urls_may_have_a_path(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("INFILL_S3_ENDPOINT_URL", "https://example.com/bucket")
     with pytest.raises(ConfigurationError, match=r"INFILL_S3_ENDPOINT_URL: .*contain a path"):
         StorageSettings()
+
+
+def test_a_relative_folder_of_models_is_made_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFILL_MODELS_DIRECTORY", ".infill/models")
+    assert ModelSettings().directory == Path.cwd() / ".infill" / "models"
