@@ -41,7 +41,7 @@ SETTINGS = {
     "INFILL_OUTBOUND_IMAGE_MAX_BYTES": "100000",
     "INFILL_JOB_MAX_ATTEMPTS": "1",
     "INFILL_WORKER_CONCURRENCY": "16",
-    "INFILL_WORKER_ENGINE": "tests.system.grey_engine:create_engine",
+    "INFILL_WORKER_ENGINE": "tests.bench.rig.instant_engine:create_engine",
     "INFILL_WEBHOOK_RETRY_SCHEDULE_SECONDS": "[0.1]",
     "INFILL_WEBHOOK_TIMEOUT_SECONDS": "2",
     "INFILL_WEBHOOK_POLL_SECONDS": "0.2",
