@@ -22,15 +22,12 @@ from api.body.receiving.headers import read_body_headers
 from api.body.receiving.receive import BodyReceiver
 from api.body.receiving.spool import Spool
 from api.errors.api_error import KeyInQueryError, WrongKeyError
-from common.runtime.fair_queues import FairSlots
 from common.settings import GatewaySettings
 
 T = TypeVar("T")
 
 # Threads that write bodies to temporary files.
 WRITERS: Final = 4
-# Large bodies of unknown senders of which a part is processed at the same time.
-UNKNOWN_SENDERS: Final = 4
 # Threads that parse large bodies. More would only compete for the interpreter.
 PARSERS: Final = 2
 
@@ -50,7 +47,7 @@ class AuthenticatedBody:
         return await _run(self._parsers, self._spool, work)
 
     def close(self) -> None:
-        """Delete the temporary file and release the budget; more calls change nothing."""
+        """Delete the temporary file and release the budget; further calls have no effect."""
         self._spool.close()
         self._reservation.release()
 
@@ -70,7 +67,6 @@ class AuthenticatedBodyReader:
         self._max_bytes = settings.max_body_bytes
         self._allows_key_in_query = settings.allow_key_in_query
         self._budget = BodyBudget(settings.body_budget_bytes)
-        self._slots = FairSlots(UNKNOWN_SENDERS)
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="bodies")
         self._parsers = ThreadPoolExecutor(PARSERS, thread_name_prefix="parsers")
 
@@ -93,8 +89,7 @@ class AuthenticatedBodyReader:
         spool = Spool(self._writers)
         try:
             receiver = BodyReceiver(
-                *(spool, reservation, self._slots, self._find_tenant, headers),
-                is_known=sender is not None,
+                spool, reservation, self._find_tenant, headers, is_known=sender is not None
             )
             await receiver.receive(request, self._max_bytes)
             fields = await _run(self._parsers, spool, lambda: parse_fields(spool, headers))

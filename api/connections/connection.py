@@ -7,8 +7,6 @@ the end of a request elsewhere, the connection is closed.
 """
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -27,7 +25,6 @@ from api.connections.pace import Pace
 from api.connections.phases import Phase
 from api.connections.table import ConnectionTable
 from common.runtime.clock import monotonic
-from common.runtime.fair_queues import FairTurns
 
 # Bodies above this size cost much more than a small request, whatever becomes of them.
 LARGE_BYTES: Final = 65_536
@@ -63,7 +60,6 @@ class Connection(HttpToolsProtocol):
         # What has arrived and is not parsed; its first `_searched` bytes contain no end of a head.
         self._buffer = bytearray()
         self._searched = 0
-        self._arrived = False  # something has
         # The current request.
         self._response_due = False
         self._head_complete = False
@@ -112,13 +108,7 @@ class Connection(HttpToolsProtocol):
                 return
         if not self._discarding:
             self._buffer += data
-            if not self._arrived:
-                self._arrived = True
-                self._wait_for_turn(self._table.arrivals, self._proceed)
-                return
             self._proceed()
-        if self._phase in {Phase.BODY, Phase.DRAINING}:
-            self._wait_for_turn(self._table.reads)
 
     # Called by the parser
 
@@ -214,19 +204,6 @@ class Connection(HttpToolsProtocol):
 
     # Parsing
 
-    def _wait_for_turn(self, turns: FairTurns, work: Callable[[], None] | None = None) -> None:
-        """Read on when it is this client's turn, after `work`."""
-        if self.transport.is_closing() or self.flow.read_paused:
-            return
-        self.transport.pause_reading()
-        turns.run(self._request_key or self.client_key, partial(self._take_turn, work))
-
-    def _take_turn(self, work: Callable[[], None] | None) -> None:
-        if work is not None and not self.transport.is_closing():
-            work()
-        if not self.transport.is_closing() and not self.flow.read_paused:
-            self.transport.resume_reading()
-
     def _proceed(self) -> None:
         try:
             while self._buffer and self._parse_next():
@@ -279,7 +256,7 @@ class Connection(HttpToolsProtocol):
         del self._buffer[:size]
         self._feed(part)
         if ended is not self._message_complete:
-            raise malformed("the end of the body is unclear")
+            raise malformed("the length of the body is ambiguous")
 
     def _feed(self, data: bytes) -> None:
         try:

@@ -19,12 +19,8 @@ from api.metrics import CONNECTIONS
 from common.runtime.clock import monotonic
 from common.runtime.fair_queues import FairRate, FairTurns
 
-# Each takes up to half a millisecond: the first read of a connection, the first step of a request,
-# the read of a part of a body.
-ARRIVALS_PER_ITERATION: Final = 2
+# The first step of a request takes up to half a millisecond.
 STARTS_PER_ITERATION: Final = 2
-READS_PER_ITERATION: Final = 1
-
 # Large bodies that begin without a key in a header. A gateway cannot serve more: each costs some
 # ten milliseconds if it is valid, and nearly as much if it is not.
 UNKNOWN_PER_SECOND: Final = 100
@@ -56,10 +52,8 @@ class ConnectionTable:
         self.limits = limits
         self._proxies = TrustedProxies(limits.trusted_proxies)
         self.refused = RefusedLog(limits.log_seconds)
-        self.arrivals = FairTurns(ARRIVALS_PER_ITERATION)
         self.starts = FairTurns(STARTS_PER_ITERATION)
         self.unknown_senders = FairRate(per_second=UNKNOWN_PER_SECOND, burst=UNKNOWN_BURST)
-        self.reads = FairTurns(READS_PER_ITERATION)
         self.stopping = False
         self._all: PhaseOrder[Member] = PhaseOrder()
         self._by_client: dict[str, PhaseOrder[Member]] = {}

@@ -6,8 +6,7 @@ loop, and every request waits for them at each of its own steps.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from common.runtime.clock import monotonic
@@ -108,41 +107,3 @@ class FairRate:
             self._waiting.take()()
         if self._waiting:
             self._continue_later()
-
-
-class FairSlots:
-    """Semaphore whose slots go to the waiting owners in turn."""
-
-    def __init__(self, slots: int) -> None:
-        self._free = slots
-        self._waiting: RoundRobin[asyncio.Future[None]] = RoundRobin()
-
-    @asynccontextmanager
-    async def slot(self, owner: Hashable) -> AsyncIterator[None]:
-        """Wait for a slot, and hold it while the block runs."""
-        await self._acquire(owner)
-        try:
-            yield
-        finally:
-            self._release()
-
-    async def _acquire(self, owner: Hashable) -> None:
-        if self._free and not self._waiting:
-            self._free -= 1
-            return
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.put(owner, granted)
-        try:
-            await granted
-        except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled():
-                self._release()
-            raise
-
-    def _release(self) -> None:
-        while self._waiting:
-            granted = self._waiting.take()
-            if not granted.done():
-                granted.set_result(None)
-                return
-        self._free += 1

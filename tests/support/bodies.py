@@ -12,7 +12,6 @@ from api.body.receiving.budget import BodyBudget
 from api.body.receiving.headers import BodyFormat, BodyHeaders, read_body_headers
 from api.body.receiving.receive import BodyReceiver
 from api.body.receiving.spool import Spool
-from common.runtime.fair_queues import FairSlots
 
 BUDGET: Final = 400_000_000
 TENANT_ID: Final = 7
@@ -42,9 +41,7 @@ async def received(
     reservation = BodyBudget(BUDGET).reserve("192.0.2.1", None)
     headers = read_body_headers(request.headers, max_bytes)
     async with open_spool() as spool:
-        receiver = BodyReceiver(
-            *(spool, reservation, FairSlots(1), find_tenant, headers), is_known=not keys
-        )
+        receiver = BodyReceiver(spool, reservation, find_tenant, headers, is_known=not keys)
         await receiver.receive(request, max_bytes)
         yield spool, headers
 

@@ -63,7 +63,7 @@ class BodyReservation:
     def __init__(self, tenants: SharedBudget, budget: SharedBudget, owner: Hashable) -> None:
         self._tenants = tenants
         self._budget = budget
-        self.owner = owner
+        self._owner = owner
         self._held = 0
 
     def grow_to(self, size: int) -> None:
@@ -84,18 +84,18 @@ class BodyReservation:
         """
         held = self._held
         self.release()
-        self._budget, self.owner = self._tenants, tenant_id
+        self._budget, self._owner = self._tenants, tenant_id
         if held:
             self._take(held)
 
     def release(self) -> None:
-        """Return all that was reserved; more calls change nothing."""
+        """Return all that was reserved; further calls have no effect."""
         if self._held:
-            self._budget.release(self.owner, self._held)
+            self._budget.release(self._owner, self._held)
             self._held = 0
 
     def _take(self, size: int) -> None:
-        if not self._budget.take(self.owner, size):
+        if not self._budget.take(self._owner, size):
             raise BodyBudgetSpentError
         self._held += size
 

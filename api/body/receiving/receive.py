@@ -18,7 +18,6 @@ from api.errors.api_error import (
     UnavailableError,
     WrongKeyError,
 )
-from common.runtime.fair_queues import FairSlots
 
 # Returns the tenant that owns an API key, or None.
 FindTenant = Callable[[str], Awaitable[int | None]]
@@ -31,15 +30,13 @@ class BodyReceiver:
     """Receiver of one body, whose sender is known by a key in a header, or else unknown.
 
     A small body is received as it is. A larger one of an unknown sender is scanned for a key, and
-    charged to the sender's address until the key of a tenant is found. Until then its parts wait
-    for `slots`, in turn between addresses, while the parts of other bodies do not.
+    charged to the sender's address until the key of a tenant is found.
     """
 
     def __init__(
         self,
         spool: Spool,
         reservation: BodyReservation,
-        slots: FairSlots,
         find_tenant: FindTenant,
         headers: BodyHeaders,
         *,
@@ -47,7 +44,6 @@ class BodyReceiver:
     ) -> None:
         self._spool = spool
         self._reservation = reservation
-        self._slots = slots
         self._find_tenant = find_tenant
         self._limits = limits_for(headers.format)
         self._scanner = KeyScanner()
@@ -65,11 +61,7 @@ class BodyReceiver:
             UnavailableError: the body could not be written to a temporary file.
         """
         async for piece in stream_body(request, max_bytes):
-            if self._is_known or self._spool.size + len(piece) <= SMALL_BYTES:
-                await self._take(piece)
-            else:
-                async with self._slots.slot(self._reservation.owner):
-                    await self._take(piece)
+            await self._take(piece)
         if not self._is_known and self._spool.size > SMALL_BYTES:
             raise WrongKeyError
 

@@ -92,7 +92,7 @@ class Spool:
         return -1
 
     def close(self) -> None:
-        """Forget all bytes; more calls change nothing."""
+        """Forget all bytes; further calls have no effect."""
         with self._lock:
             if self._file is not None:
                 self._file.close()

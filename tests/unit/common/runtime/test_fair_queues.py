@@ -2,7 +2,7 @@
 
 import asyncio
 
-from common.runtime.fair_queues import FairSlots, FairTurns
+from common.runtime.fair_queues import FairTurns
 
 PER_ITERATION = 8
 
@@ -36,33 +36,3 @@ async def test_work_that_comes_one_piece_at_a_time_runs_at_once() -> None:
         assert done[-1] == number
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-
-
-async def hold(slots: FairSlots, owner: str, held: list[str], end: asyncio.Event) -> None:
-    async with slots.slot(owner):
-        held.append(owner)
-        await end.wait()
-
-
-async def test_slots_go_to_the_owners_in_turn() -> None:
-    slots, held, end = FairSlots(1), list[str](), asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        for owner in ["burst"] * 5 + ["other"]:
-            tasks.create_task(hold(slots, owner, held, end))
-            await asyncio.sleep(0)
-        assert held == ["burst"]
-        end.set()
-    assert held == ["burst", "burst", "other", "burst", "burst", "burst"]
-
-
-async def test_a_canceled_wait_keeps_no_slot() -> None:
-    slots, held, end = FairSlots(1), list[str](), asyncio.Event()
-    first, second = (asyncio.create_task(hold(slots, name, held, end)) for name in ("a", "b"))
-    await asyncio.sleep(0)
-    end.set()
-    await asyncio.sleep(0)
-    second.cancel()  # it was granted the slot in this iteration, or still waits
-    await asyncio.gather(first, second, return_exceptions=True)
-    async with asyncio.timeout(10), slots.slot("c"):
-        held.append("c")
-    assert held[-1] == "c"
