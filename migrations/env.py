@@ -12,7 +12,7 @@ FROM pg_roles WHERE rolname = 'infill_gateway'
 
 
 def _show_revision_to_gateways() -> None:
-    """Let gateways compare the revision of the schema with their own; alembic owns the table."""
+    """Grant gateways read access to alembic's table, so that they can check its revision."""
     connection = context.config.attributes["connection"]
     if not connection.exec_driver_sql(IS_SHOWN).scalar():
         connection.exec_driver_sql("GRANT SELECT ON alembic_version TO infill_gateway")

@@ -233,7 +233,7 @@ class WorkerProcess:
         await self._close_threads()
 
     async def _close_threads(self) -> None:
-        """Wait up to `CLOSING_SECONDS` for the threads, because a store may hang for minutes."""
+        """Wait for the threads, but at most `CLOSING_SECONDS`: a store may hang for minutes."""
         self.threads_stuck = self.engine_stuck
         try:
             async with asyncio.timeout(CLOSING_SECONDS):

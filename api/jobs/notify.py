@@ -7,7 +7,7 @@ from common.runtime.write_buffer import WriteBuffer
 
 
 class WorkerNotifier:
-    """Background sender of rings to workers; rings added during a send are batched.
+    """Background sender of wake-up messages ("rings") to workers; a send batches what has come.
 
     Under load, many jobs share one round trip to Redis. Requests are not delayed if Redis hangs.
     """

@@ -63,9 +63,10 @@ class WaitingTenant:
         return self.count * jobs * pace.seconds_for(self.waiting) / self.waiting.jobs
 
     def seconds_within_limit(self, seconds: float, pace: Pace, engine_share: float) -> float:
-        """Return the work in seconds that the limit of running jobs allows within `seconds`.
+        """Return the work, in seconds of an engine, that is done in `seconds` of wall time.
 
-        `engine_share` is the fraction of an engine that one running job gets.
+        The limit of running jobs and the waiting work bound it. `pace` converts jobs to seconds of
+        an engine. `engine_share` is the fraction of an engine that one running job gets.
         """
         rate = max(0, self.max_running or 0) * engine_share
         return self.count * min(pace.seconds_for(self.waiting), rate * seconds)

@@ -149,7 +149,7 @@ class Forecast:
     def unstarted_seconds_left(
         self, job: Workload, seconds: float, *, elapsed: float = 0.0
     ) -> float:
-        """Return the seconds until a job without a finished step, claimed `seconds` ago, has ended.
+        """Return the remaining seconds of a job that was claimed `seconds` ago and has not begun.
 
         It may be fetching its images, or waiting for its model or the engine.
         """
@@ -225,7 +225,7 @@ class Forecast:
         return start + work_ahead / own.weight
 
     def _own_waiting_tenant(self, own: TenantPosition) -> WaitingTenant | None:
-        """Return this tenant as contained in `waiting_tenants`, or None if it is missing there."""
+        """Return the entry of this tenant in `waiting_tenants`, or None if it has none."""
         first, snapshot = own.queued.first_id, self._snapshot
         if first is None or first > snapshot.last_job_id or not snapshot.waiting_tenants:
             return None  # all its jobs were recorded after the snapshot

@@ -22,7 +22,7 @@ def connect(settings: RedisSettings) -> "Redis":
     """Return a Redis client that connects at first use, and reconnects after an outage.
 
     A command that fails is retried once, immediately, because after a restart or failover of Redis
-    every pooled connection leads nowhere and the first command on each of them fails. If all
+    every pooled connection is broken and the first command on each of them fails. If all
     connections are in use, a command waits for a free one, because rings would be lost under load
     if it failed at once.
     """

@@ -28,7 +28,7 @@ class AccessKeys:
     """
 
     def __init__(self, session: boto3.session.Session, settings: StorageSettings) -> None:
-        """Find the credentials, which may ask the cloud's metadata service.
+        """Find the credentials; this may send a request to the cloud's metadata service.
 
         Raises:
             ConfigurationError: there are no credentials.

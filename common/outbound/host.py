@@ -96,7 +96,7 @@ def _encode_label(label: str) -> str:
 
 
 def _check_encoded(label: str) -> None:
-    """Raise a ValueError unless `label` is what a valid name is encoded to."""
+    """Raise a ValueError unless `label` is the correct encoding (punycode) of a valid label."""
     try:
         decoded = label.removeprefix(_PREFIX).encode("ascii").decode("punycode")
         _check_decoded(decoded)

@@ -60,7 +60,7 @@ def not_allowed_error(reason: str) -> AddressNotAllowedError:
 
 
 def invalid_url_error(problem: str) -> AddressNotAllowedError:
-    """Return the error for a URL that is invalid whatever its host; tenants see `problem`."""
+    """Return the error for a URL that is invalid regardless of its host; tenants see `problem`."""
     return AddressNotAllowedError(problem, detail=problem)
 
 

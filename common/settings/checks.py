@@ -12,7 +12,7 @@ SECRET_CHARACTERS: Final = 10
 
 
 def check_base_url(url: str) -> str:
-    """Return the URL of a server, which may have a path.
+    """Return `url` if it is the URL of a server; it may have a path.
 
     Raises:
         ValueError: a part of the URL is missing, invalid or not allowed; the message names it.
@@ -36,7 +36,7 @@ def check_base_url(url: str) -> str:
 
 
 def check_endpoint(url: str) -> str:
-    """Return the URL of a server without a path.
+    """Return `url` if it is the URL of a server and has no path.
 
     Raises:
         ValueError: as for `check_base_url`, or the URL has a path.
@@ -47,7 +47,7 @@ def check_endpoint(url: str) -> str:
 
 
 def check_secret(secret: SecretStr) -> SecretStr:
-    """Return a secret that cannot be guessed.
+    """Return `secret` if it cannot be guessed.
 
     Raises:
         ValueError: the secret is too short, or consists of few different characters.

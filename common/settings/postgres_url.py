@@ -193,7 +193,7 @@ def _parse_port(text: str) -> int:
 
 
 def _check_tls(driver: dict[str, str]) -> bool:
-    """Check the files and modes of TLS; return whether the system's authorities are to be used.
+    """Check `sslmode` and the files of TLS; return whether the system's CAs verify the server.
 
     `sslrootcert=system` is removed from `driver`, because the driver takes it for a file.
     """

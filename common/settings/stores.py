@@ -101,7 +101,7 @@ class RedisSettings(Section):
 
     @property
     def tls_options(self) -> dict[str, Any]:
-        """Options of redis-py and kombu that verify the certificate; none without `rediss://`."""
+        """Options of redis-py and kombu that verify the certificate; empty for `redis://`."""
         if urlsplit(self.url.get_secret_value()).scheme != "rediss":
             return {}
         verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}

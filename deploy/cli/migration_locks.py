@@ -46,7 +46,7 @@ class LockMonitor:
             await asyncio.gather(watching, return_exceptions=True)
 
     def describe(self) -> str:
-        """Return a phrase with the sessions that were seen last."""
+        """Return a phrase that names the sessions that last blocked the migration."""
         if not self._blockers:
             return "a lock of another session"
         return "; ".join(

@@ -14,7 +14,7 @@ from common.domain.errors import ConfigurationError
 def lock_home(home: Path) -> Iterator[None]:
     """Lock the folder `home` for the duration of the block; create it if it is missing.
 
-    Afterwards only its owner can enter it.
+    Its permissions are set so that only its owner can access it.
 
     The kernel releases the lock when the process ends, however it ends, so no stale lock remains.
 

@@ -101,8 +101,8 @@ def decide(
 
     Only a 2xx status is a success; a redirect is a failure like any other. The delivery is
     discarded after a status 410, after the response header `webhook-delivery: abort-message`, and
-    if the address is not allowed: it was allowed when the job was submitted, so its host must
-    resolve to another address now. `jitter_draw` is a random number from 0 to 1.
+    if the address is not allowed: it was allowed when the job was submitted, so its host now
+    resolves to another address. `jitter_draw` is a random number from 0 to 1.
     """
     if isinstance(outcome, Blocked):
         return Discarded(AddressNotAllowedError.code)

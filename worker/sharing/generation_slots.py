@@ -119,10 +119,10 @@ class GenerationSlots:
         await self._wait_until(lambda: self._paused_until is None or self.free > 0)
 
     async def wait_for_tenants(self, full_tenants: frozenset[int]) -> bool:
-        """Wait until one of `full_tenants` has room again, and return True.
+        """Wait until one of `full_tenants` can use a slot again, and return True.
 
-        Return False once closed, and at once if another caller waits already: that caller then
-        waits for these tenants too.
+        Return False when the slots are closed. Return False at once if another caller already
+        waits; that caller then also waits for these tenants.
         """
         waits = bool(self._awaited)
         self._awaited |= full_tenants

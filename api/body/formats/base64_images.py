@@ -66,7 +66,7 @@ class _Decoder:
     def finish(self) -> None:
         missing = -len(self._rest) % _GROUP
         if missing == _GROUP - 1:
-            raise ValueError("its last character is left over, so the text is cut off")
+            raise ValueError("the base64 text is incomplete: its last character stands alone")
         if self._padding > missing:
             raise ValueError("it ends with too much padding (=)")
         self._put(self._rest + b"=" * missing)

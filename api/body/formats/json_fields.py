@@ -141,7 +141,7 @@ class _Skeleton:
         self.text += text
         if len(self.text) > MAX_SKELETON_BYTES:
             raise MalformedBodyError(
-                f"Without strings of more than {LONG_BYTES} bytes, the JSON is longer than "
+                f"The JSON is too large: without strings of over {LONG_BYTES} bytes, it exceeds "
                 f"{MAX_SKELETON_BYTES} bytes."
             )
 

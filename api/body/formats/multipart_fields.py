@@ -84,7 +84,7 @@ class _MultipartReader:
                 return found
             self._lookalikes += 1
             if self._lookalikes > MAX_LOOKALIKES:
-                raise _error("its parts contain the boundary too often.")
+                raise _error("its parts contain the boundary text too often; use another boundary.")
             start = found + len(needle)
         raise MalformedBodyError("The multipart body ends early: it has no closing boundary.")
 

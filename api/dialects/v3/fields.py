@@ -43,7 +43,7 @@ def _no_nul(value: str, info: ValidationInfo) -> str:
 
 
 def _seed(value: int) -> int | None:
-    """Return None for -1, by which many programs request a random seed."""
+    """Return None for -1, which many programs send to request a random seed; else the value."""
     return None if value == _RANDOM_SEED else value
 
 

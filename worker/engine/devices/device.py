@@ -121,7 +121,7 @@ class Cpu:
 
     @contextmanager
     def measure_peak(self) -> Iterator[PeakMemory]:
-        """Yield a `PeakMemory`; the end of the block sets it to the growth of the process's peak.
+        """Yield a `PeakMemory`; when the block ends, it is set to the growth of the process's peak.
 
         Memory held before the block is not counted.
         """

@@ -13,8 +13,8 @@ from worker.engine.masks.editing import edit_mask
 from worker.engine.masks.model_mask import FAINT, model_mask
 
 NOTHING_REPAINTED: Final = (
-    "mask_image: the mask repaints nothing: after its options it is black everywhere, and only "
-    "white is repainted; mask_invert exchanges black and white"
+    "mask_image: the mask repaints nothing: once the mask options are applied, it is completely "
+    "black, and only white is repainted; mask_invert swaps black and white"
 )
 
 

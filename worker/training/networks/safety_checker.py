@@ -29,8 +29,8 @@ _UNREACHABLE: Final = 2.0  # no cosine exceeds it
 def new_checker() -> StableDiffusionSafetyChecker:
     """Return an untrained checker with one concept to learn.
 
-    The class has 17 concepts and 3 special-care concepts. All concepts that are not learnt get a
-    threshold that a cosine cannot reach.
+    The class of diffusers has 17 concepts and 3 special-care concepts. All unused concepts get a
+    threshold that no cosine can reach.
     """
     vision = CLIPVisionConfig(
         hidden_size=_WIDTH,

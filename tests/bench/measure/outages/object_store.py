@@ -53,7 +53,7 @@ class Load:
                 await asyncio.sleep(1 / self.sizes.per_second)
 
     async def fill_slots(self) -> None:
-        """Send more jobs than the worker has slots, and wait until it has claimed so many."""
+        """Send twice as many jobs as the worker has slots, and wait until all slots are used."""
         async with httpx2.AsyncClient(trust_env=False) as client:
             for _ in range(2 * SLOTS):
                 await self._send(client)

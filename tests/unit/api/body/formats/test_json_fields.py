@@ -15,7 +15,7 @@ LONG = "A" * (2 * BLOCK_BYTES + 5)
 COMMA = "JSON allows no comma after the last entry of an object or array."
 CONTROL = "write it as an escape sequence, such as \\n for a line end."
 TOO_LONG = (
-    f"Without strings of more than {LONG_BYTES} bytes, the JSON is longer than "
+    f"The JSON is too large: without strings of over {LONG_BYTES} bytes, it exceeds "
     f"{MAX_SKELETON_BYTES} bytes."
 )
 

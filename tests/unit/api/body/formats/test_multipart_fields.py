@@ -88,7 +88,7 @@ async def test_a_long_file_stays_in_the_spool() -> None:
         (multipart(*[A] * (MAX_FIELDS + 1)), f"it has more than {MAX_FIELDS} parts."),
         (
             multipart(A + b"\r\n--edgeX" * (MAX_LOOKALIKES + 1)),
-            "its parts contain the boundary too often.",
+            "its parts contain the boundary text too often; use another boundary.",
         ),
     ],
 )

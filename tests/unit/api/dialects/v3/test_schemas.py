@@ -111,7 +111,7 @@ BAD_BASE64 = [
     ("the character 'é' at position 5 is not base64", "AAAAé"),
     ("the character '*' at position 27 is not base64", "data:image/png;base64,AAAA*"),
     ("the character '*' at position 29 is not base64", " data:image/png;base64, AAAA*"),
-    ("its last character is left over, so the text is cut off", SENT[:-3]),
+    ("the base64 text is incomplete: its last character stands alone", SENT[:-3]),
     ("it continues after its padding (=)", SENT + " x"),
     ("it ends with too much padding (=)", "AAAA="),
     ("it ends with too much padding (=)", "AA==="),

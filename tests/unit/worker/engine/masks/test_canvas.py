@@ -216,5 +216,7 @@ def test_a_mask_that_repaints_everything_is_accepted() -> None:
 
 
 def test_a_mask_that_is_shrunk_to_nothing_is_rejected() -> None:
-    with pytest.raises(InvalidImageError, match="after its options it is black everywhere"):
+    with pytest.raises(
+        InvalidImageError, match="once the mask options are applied, it is completely black"
+    ):
         canvas_for(noise(SIZE), dot(), mask_grow=-20)
